@@ -1,0 +1,7 @@
+//! Harness, demo, replay and benches: everything that drives the platform from outside, over real
+//! gRPC.
+
+pub mod bench;
+pub mod demo;
+pub mod process;
+pub mod replay;
