@@ -9,6 +9,8 @@
 
 mod apply;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     CouponFault, Refusal, Rejection,

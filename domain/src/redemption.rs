@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use close::{cancel, confirm, lapse};
 pub use lock::{LockCommand, LockLimits, lock};
-pub use restore::{RestoreCommand, RestoreResult, RestoredCoupon, Restored, restore};
+pub use restore::{RestoreCommand, RestoreResult, Restored, RestoredCoupon, restore};
 pub use void::{VoidCommand, void};
 
 use crate::{

@@ -142,3 +142,61 @@ impl From<Rejection> for Refusal {
         Self { reason, faults: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(coupon: i64, reason: Rejection) -> CouponFault {
+        CouponFault { coupon: CouponId::new(coupon).unwrap(), reason, missing: Minor::ZERO }
+    }
+
+    // R47: the order that Lock and Quote promise.
+    #[test]
+    fn reasons_of_a_lock_stand_in_order_of_precedence() {
+        let promised = [
+            Rejection::CouponNotFound,
+            Rejection::CouponVoided,
+            Rejection::CouponUsed,
+            Rejection::CouponLocked,
+            Rejection::CouponNotYetValid,
+            Rejection::CouponExpired,
+            Rejection::CurrencyMismatch,
+            Rejection::OutOfScope,
+            Rejection::BelowThreshold,
+            Rejection::CouponMutex,
+            Rejection::NothingLeft,
+        ];
+        assert!(promised.is_sorted_by(|a, b| a < b));
+    }
+
+    // R9: parameters and the template first, then the user, then the stock.
+    #[test]
+    fn reasons_of_a_claim_stand_in_order_of_precedence() {
+        let promised = [
+            Rejection::TemplateNotFound,
+            Rejection::TemplateNotPublished,
+            Rejection::TemplatePaused,
+            Rejection::ClaimNotStarted,
+            Rejection::ClaimEnded,
+            Rejection::NotEligible,
+            Rejection::LimitReached,
+            Rejection::SoldOut,
+        ];
+        assert!(promised.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn the_earliest_reason_decides_and_every_fault_is_kept() {
+        let faults = vec![
+            fault(5, Rejection::BelowThreshold),
+            fault(3, Rejection::CouponUsed),
+            fault(4, Rejection::CouponExpired),
+        ];
+        let refusal = Refusal::of(faults.clone()).unwrap();
+        assert_eq!(refusal, Refusal { reason: Rejection::CouponUsed, faults });
+        assert_eq!(refusal.to_string(), "the coupon is used");
+        assert_eq!(Refusal::of(Vec::new()), None);
+        assert_eq!(Refusal::from(Rejection::SoldOut).faults, []);
+    }
+}

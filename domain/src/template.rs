@@ -338,3 +338,157 @@ impl Template {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn template(state: TemplateState, use_window: UseWindow) -> Template {
+        let rules = Rules {
+            benefit: Benefit::DirectOff { amount: Minor::new(888) },
+            currency: Currency::parse("CNY").unwrap(),
+            scope: Scope::All,
+            stacking: Stacking::Stackable,
+            use_window,
+            time_zone: TimeZone::parse("Asia/Shanghai").unwrap(),
+            per_user_limit: 1,
+            audience: Audience::Everyone,
+            restore: RestorePolicy::Never,
+        };
+        Template {
+            id: TemplateId::new(1).unwrap(),
+            display_name: "新年红包券".to_owned(),
+            merchant: 0,
+            state,
+            rules: Arc::new(rules),
+            total: 1_000,
+            claim_from: at("2022-11-01T00:00:00+08:00"),
+            claim_until: at("2022-11-06T00:00:00+08:00"),
+            buckets: 1,
+            version: 1,
+            created_at: at("2022-10-01T00:00:00Z"),
+            published_at: None,
+        }
+    }
+
+    // R36: every edge, drawn or not.
+    #[test]
+    fn the_state_machine_has_exactly_five_edges() {
+        use {StateChange as C, TemplateState as S};
+        let changes = [C::Publish, C::Pause, C::Resume, C::End];
+        let conflict = Err(Rejection::TemplateStateConflict);
+        let ended = Err(Rejection::TemplateEnded);
+        let table = [
+            (S::Draft, [Ok(S::Active), conflict, conflict, conflict]),
+            (S::Active, [conflict, Ok(S::Paused), conflict, Ok(S::Ended)]),
+            (S::Paused, [conflict, conflict, Ok(S::Active), Ok(S::Ended)]),
+            (S::Ended, [ended, ended, ended, ended]),
+        ];
+        for (from, outcomes) in table {
+            for (change, outcome) in changes.into_iter().zip(outcomes) {
+                assert_eq!(from.change(change), outcome, "{from:?} {change:?}");
+            }
+            assert_eq!(S::from_stored(from.to_stored()), Some(from));
+        }
+        assert_eq!(S::from_stored(4), None);
+    }
+
+    // R9: the state first, then the window; the window is half open.
+    #[test]
+    fn a_claim_is_refused_by_state_before_window() {
+        let window = UseWindow::AfterClaim { days: 30 };
+        let early = at("2022-10-31T23:59:59.999+08:00");
+        let first = at("2022-11-01T00:00:00+08:00");
+        let last = at("2022-11-05T23:59:59.999+08:00");
+        let late = at("2022-11-06T00:00:00+08:00");
+        let of = |state, now| template(state, window).claim_rejection(now);
+        for now in [early, first, last, late] {
+            let draft = Some(Rejection::TemplateNotPublished);
+            assert_eq!(of(TemplateState::Draft, now), draft);
+            assert_eq!(of(TemplateState::Paused, now), Some(Rejection::TemplatePaused));
+            assert_eq!(of(TemplateState::Ended, now), Some(Rejection::ClaimEnded));
+        }
+        assert_eq!(of(TemplateState::Active, early), Some(Rejection::ClaimNotStarted));
+        assert_eq!(of(TemplateState::Active, first), None);
+        assert_eq!(of(TemplateState::Active, last), None);
+        assert_eq!(of(TemplateState::Active, late), Some(Rejection::ClaimEnded));
+    }
+
+    // R27: issuing ignores the claim window, but gives nothing that is expired already.
+    #[test]
+    fn an_issue_is_refused_by_state_and_by_expiry() {
+        let (from, until) = (at("2022-11-11T00:00:00+08:00"), at("2022-11-12T00:00:00+08:00"));
+        let of =
+            |state, now| template(state, UseWindow::Fixed { from, until }).issue_rejection(now);
+        let before = at("2020-01-01T00:00:00Z");
+        assert_eq!(of(TemplateState::Draft, before), Some(Rejection::TemplateNotPublished));
+        assert_eq!(of(TemplateState::Paused, before), Some(Rejection::TemplatePaused));
+        assert_eq!(of(TemplateState::Ended, before), Some(Rejection::ClaimEnded));
+        assert_eq!(of(TemplateState::Active, before), None);
+        assert_eq!(
+            of(TemplateState::Active, until.minus(std::time::Duration::from_millis(1))),
+            None
+        );
+        assert_eq!(of(TemplateState::Active, until), Some(Rejection::ClaimEnded));
+        let rolling = template(TemplateState::Active, UseWindow::AfterClaim { days: 0 });
+        assert_eq!(rolling.issue_rejection(until), None);
+    }
+
+    // R34, trap 34: the N-th day after the claim counts to its end, in the template's zone.
+    #[test]
+    fn validity_is_fixed_or_runs_from_the_claim() {
+        let (from, until) = (at("2022-11-11T00:00:00+08:00"), at("2022-11-12T00:00:00+08:00"));
+        let claimed = at("2022-11-02T23:30:00+08:00");
+        let fixed = template(TemplateState::Active, UseWindow::Fixed { from, until });
+        assert_eq!(fixed.validity(claimed), Validity { use_from: from, valid_until: until });
+        let rolling = template(TemplateState::Active, UseWindow::AfterClaim { days: 30 });
+        let valid_until = at("2022-12-03T00:00:00+08:00");
+        assert_eq!(rolling.validity(claimed), Validity { use_from: claimed, valid_until });
+        for one in [fixed, rolling] {
+            assert_eq!(one.use_from(claimed), one.validity(claimed).use_from);
+        }
+    }
+
+    // R28: which lines each kind of scope reaches, the narrowest first.
+    #[test]
+    fn a_scope_covers_its_lines_only() {
+        let line = CartLine {
+            line_id: "a".to_owned(),
+            product: 10,
+            merchant: 7,
+            category: "digital".to_owned(),
+            quantity: 1,
+            amount: Minor::new(1),
+        };
+        let ids = |ids: [i64; 3]| ids.into_iter().collect::<IdSet>();
+        let codes = |codes: [&str; 2]| Scope::categories(codes.map(str::to_owned));
+        assert!(Scope::All.covers(&line));
+        assert!(Scope::Products(ids([12, 10, 10])).covers(&line));
+        assert!(!Scope::Products(ids([7, 9, 11])).covers(&line));
+        assert!(Scope::Merchants(ids([9, 7, 1])).covers(&line));
+        assert!(!Scope::Merchants(ids([10, 8, 6])).covers(&line));
+        assert!(codes(["food", "digital"]).covers(&line));
+        assert!(!codes(["digit", "digitals"]).covers(&line));
+        let unmarked = CartLine { merchant: 0, category: String::new(), ..line };
+        assert!(!Scope::Merchants(ids([9, 7, 1])).covers(&unmarked));
+        assert!(!codes(["food", "digital"]).covers(&unmarked));
+        assert_eq!(ids([12, 10, 10]).as_slice(), [10, 12]);
+        let scopes = [Scope::Products(ids([1, 2, 3])), codes(["a", "b"]), Scope::All];
+        assert!(scopes.is_sorted_by_key(Scope::breadth));
+        let merchants = Scope::Merchants(ids([1, 2, 3])).breadth();
+        assert!(scopes[1].breadth() < merchants && merchants < Scope::All.breadth());
+    }
+
+    #[test]
+    fn thresholds_belong_to_their_benefits() {
+        let (threshold, amount) = (Minor::new(501), Minor::new(500));
+        assert_eq!(Benefit::ThresholdOff { threshold, amount }.threshold(), threshold);
+        assert_eq!(Benefit::DirectOff { amount }.threshold(), Minor::ZERO);
+        let benefit = Benefit::Percentage { pay_bps: 8_000, max_discount: None, threshold };
+        assert_eq!(benefit.threshold(), threshold);
+    }
+}

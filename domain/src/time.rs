@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use jiff::{ToSpan as _, tz};
+use jiff::tz;
 
 /// Milliseconds in a minute, the grain of alarms.
 pub const MINUTE_MS: i64 = 60_000;
@@ -128,10 +128,60 @@ impl TimeZone {
         let end = || {
             let at = jiff::Timestamp::from_millisecond(from.0).ok()?;
             let local = jiff::ZonedDateTime::new(at, self.zone.clone());
-            let date = local.date().checked_add((i64::from(days) + 1).days()).ok()?;
+            let span = jiff::Span::new().try_days(i64::from(days) + 1).ok()?;
+            let date = local.date().checked_add(span).ok()?;
             let start = date.to_zoned_datetime(self.zone.clone()).ok()?.start_of_day().ok()?;
             Some(Timestamp(start.timestamp().as_millisecond()))
         };
         end().unwrap_or(Timestamp::MAX).min(Timestamp::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn rfc_3339_is_read_and_shown() {
+        assert_eq!(at("1970-01-01T00:00:01Z").as_millis(), 1_000);
+        assert_eq!(at("2022-11-11T00:00:00.0019+08:00").to_string(), "2022-11-10T16:00:00.001Z");
+        for bad in ["", "yesterday", "2022-11-11", "2022-11-11T00:00:00", "2022-02-30T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), format!("{} ms", i64::MAX));
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let start = at("2022-11-11T00:00:00Z");
+        assert_eq!(start.plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(start.plus(Duration::from_secs(60)).minus(Duration::from_secs(60)), start);
+        assert_eq!(start.plus(Duration::from_millis(7)).since(start), Duration::from_millis(7));
+        assert_eq!(start.since(start.plus(Duration::from_millis(7))), Duration::ZERO);
+        assert!(start.minus(Duration::MAX) < Timestamp::from_millis(0));
+    }
+
+    // R11: what falls due within a minute shares the alarm at its end, which never rings early.
+    #[test]
+    fn the_alarm_rings_at_the_first_full_minute() {
+        for (due, minute) in [(0, 0), (1, 1), (59_999, 1), (60_000, 1), (60_001, 2)] {
+            assert_eq!(Timestamp::from_millis(due).due_minute().as_minutes(), minute, "{due}");
+        }
+        assert_eq!(Timestamp::from_millis(-1).due_minute().as_minutes(), 0);
+        assert_eq!(Timestamp::from_millis(-60_000).due_minute().as_minutes(), -1);
+        assert_eq!(Minute::from_minutes(2).due_at().as_millis(), 120_000);
+        let (first, last) = Minute::from_minutes(2).range();
+        assert_eq!((first.as_millis(), last.as_millis()), (60_001, 120_000));
+    }
+
+    #[test]
+    fn time_zones_are_looked_up_by_name() {
+        assert_eq!(TimeZone::parse("Asia/Shanghai").unwrap().name(), "Asia/Shanghai");
+        let unknown = TimeZone::parse("Mars/Olympus").unwrap_err();
+        assert_eq!(unknown, UnknownTimeZone("Mars/Olympus".to_owned()));
     }
 }

@@ -1,2 +1,126 @@
-//! x
-fn main(){}
+//! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `test`, `tidy`,
+//! `lint-proto` and `ci`.
+#![allow(
+    clippy::print_stdout,
+    reason = "a command-line tool talks to its user on stdout"
+)]
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod cargo;
+mod ci;
+mod lint_proto;
+mod program;
+mod run;
+mod suite;
+mod tidy;
+
+/// The coupon platform's development commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the server, start it with its data in a folder, and print what to try next
+    Run {
+        /// Build without optimisation: quicker to build, slower to run
+        #[arg(long)]
+        debug: bool,
+        /// Address to listen on; port 0 = any free port
+        #[arg(long, default_value = "127.0.0.1:50051")]
+        listen: String,
+        /// Folder of the data [default: data/ in the workspace]
+        #[arg(long)]
+        data_dir: Option<PathBuf>,
+        /// Further arguments for `coupon-server serve`, after `--`
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Drive a flash sale against a server of its own and check every invariant
+    #[command(disable_help_flag = true)]
+    Demo(Passed),
+    /// Replay a folder of real coupon campaigns through the public API, on a test clock
+    #[command(disable_help_flag = true)]
+    Replay(Passed),
+    /// Measure, each bench beside its baseline
+    #[command(disable_help_flag = true)]
+    Bench(Passed),
+    /// Build what the tests need, run them all, and add up what the test binaries say
+    Test {
+        /// The quick subset: every test runs on the embedded back ends today, so this is all of
+        /// them with the crash storm cut short (COUPON_TEST_QUICK=1)
+        #[arg(long)]
+        embedded: bool,
+        /// Arguments for `cargo test`, after `--`: `-- -p coupon-domain lock`
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Check the house rules: edges between crates and rooms, file length, banned names
+    Tidy,
+    /// Run `buf lint` on the protos, through npx
+    LintProto,
+    /// Everything that CI checks, one step after the other
+    Ci,
+}
+
+/// Arguments that belong to the program started, `--help` included.
+#[derive(clap::Args)]
+struct Passed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run {
+            debug,
+            listen,
+            data_dir,
+            args,
+        } => run::run(&run::Options {
+            debug,
+            listen,
+            data_dir,
+            args,
+        }),
+        Command::Demo(passed) => program::run("coupon-demo", &passed.args),
+        Command::Replay(passed) => program::run("coupon-replay", &passed.args),
+        Command::Bench(passed) => program::run("coupon-bench", &passed.args),
+        Command::Test { embedded, args } => {
+            let outcome = suite::run(&suite::Options {
+                quick: embedded,
+                args,
+                bin_dir: None,
+            })?;
+            println!("\n{}", outcome.totals);
+            Ok(code(outcome.success))
+        }
+        Command::Tidy => tidy::run(),
+        Command::LintProto => lint_proto::run().map(|()| ExitCode::SUCCESS),
+        Command::Ci => ci::run(),
+    }
+}
+
+fn code(success: bool) -> ExitCode {
+    if success {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

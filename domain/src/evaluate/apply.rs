@@ -4,6 +4,7 @@ use crate::{
     CouponFault, Rejection,
     cart::Cart,
     evaluate::{Candidate, CouponUse, Evaluation, LineDiscount, LineShare},
+    ids::CouponId,
     money::{Minor, WHOLE_BPS},
     template::Benefit,
 };
@@ -43,6 +44,11 @@ impl<'a> Usable<'a> {
         Ok(Self { candidate: *candidate, lines, alone })
     }
 
+    /// Sorts coupons into the order in which they apply: narrowest scope first, then by id.
+    pub(super) fn order_applied(&self) -> (u8, CouponId) {
+        (self.candidate.rules.scope.breadth(), self.candidate.coupon)
+    }
+
     /// What it takes off when this is left of the cart's lines.
     pub(super) fn discount(&self, left: &[Minor]) -> Minor {
         let total = self.lines.iter().map(|index| left[*index]).sum();
@@ -65,10 +71,10 @@ impl<'a> Usable<'a> {
     }
 }
 
-/// The order in which coupons apply: narrowest scope first, then by id.
+/// The coupons in the order in which they apply.
 pub(super) fn in_order_applied<'u, 'a>(usable: &'u [Usable<'a>]) -> Vec<&'u Usable<'a>> {
     let mut ordered: Vec<&Usable<'_>> = usable.iter().collect();
-    ordered.sort_by_key(|one| (one.candidate.rules.scope.breadth(), one.candidate.coupon));
+    ordered.sort_by_key(|one| one.order_applied());
     ordered
 }
 
@@ -119,14 +125,13 @@ pub(super) fn split(amount: Minor, weights: &[Minor]) -> Vec<Minor> {
     if total <= Minor::ZERO {
         return vec![Minor::ZERO; weights.len()];
     }
-    let (units, whole) = (i128::from(amount.get()), i128::from(total.get()));
     let mut shares = Vec::with_capacity(weights.len());
     let mut remainders = Vec::with_capacity(weights.len());
     for (index, weight) in weights.iter().enumerate() {
-        let exact = units * i128::from(weight.get());
-        shares.push(weight.scale(amount.get(), total.get()));
+        let (share, remainder) = multiply_divide(amount.get(), weight.get(), total.get());
+        shares.push(Minor::new(share));
         // Negated, so that the largest remainder sorts first and the earlier line wins a tie.
-        remainders.push((-(exact % whole), index));
+        remainders.push((-remainder, index));
     }
     let given: Minor = shares.iter().copied().sum();
     let spare = usize::try_from(amount.less(given).get()).unwrap_or(0).min(weights.len());
@@ -137,4 +142,60 @@ pub(super) fn split(amount: Minor, weights: &[Minor]) -> Vec<Minor> {
         shares[*index] = shares[*index].plus(Minor::new(1));
     }
     shares
+}
+
+/// Quotient and remainder of `a * b / divisor`, exact; 128 bits are slow and seldom needed.
+fn multiply_divide(a: i64, b: i64, divisor: i64) -> (i64, i64) {
+    if let Some(product) = a.checked_mul(b) {
+        return (product / divisor, product % divisor);
+    }
+    let (product, divisor) = (i128::from(a) * i128::from(b), i128::from(divisor));
+    let narrow = |wide| i64::try_from(wide).unwrap_or(i64::MAX);
+    (narrow(product / divisor), narrow(product % divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(amount: i64, weights: &[i64]) -> Vec<i64> {
+        let weights: Vec<Minor> = weights.iter().copied().map(Minor::new).collect();
+        split(Minor::new(amount), &weights).into_iter().map(Minor::get).collect()
+    }
+
+    // R59: the split adds up to the cent; equal remainders go to the earlier line.
+    #[test]
+    fn a_split_gives_the_remainder_to_the_largest_and_then_the_earliest() {
+        assert_eq!(shares(100, &[100, 100, 100]), [34, 33, 33]);
+        assert_eq!(shares(200, &[100, 100, 100]), [67, 67, 66]);
+        assert_eq!(shares(10, &[1, 2, 4]), [1, 3, 6]);
+        assert_eq!(shares(1, &[1, 0, 1_000]), [0, 0, 1]);
+        assert_eq!(shares(7, &[0, 7, 0]), [0, 7, 0]);
+        assert_eq!(shares(0, &[3, 4]), [0, 0]);
+        assert_eq!(shares(0, &[0, 0]), [0, 0]);
+        assert_eq!(shares(5, &[]), [0; 0]);
+    }
+
+    #[test]
+    fn a_split_of_the_largest_amounts_is_exact() {
+        let most = crate::money::AMOUNT_MAX;
+        let weights = [most; 500];
+        let given = shares(most * 500 - 1, &weights);
+        assert_eq!(given.iter().sum::<i64>(), most * 500 - 1);
+        assert_eq!(given[499], most - 1);
+        assert!(given[..499].iter().all(|share| *share == most));
+    }
+
+    // A rule that storage could only hold by mistake takes off nothing, or all there is.
+    #[test]
+    fn a_discount_stays_between_zero_and_what_is_left() {
+        let left = Minor::new(100);
+        let negative = Benefit::DirectOff { amount: Minor::new(-5) };
+        assert_eq!(discount(&negative, left), Minor::ZERO);
+        let threshold = Minor::ZERO;
+        let free = Benefit::Percentage { pay_bps: -1, max_discount: None, threshold };
+        assert_eq!(discount(&free, left), left);
+        let dear = Benefit::Percentage { pay_bps: 10_001, max_discount: None, threshold };
+        assert_eq!(discount(&dear, left), Minor::ZERO);
+    }
 }

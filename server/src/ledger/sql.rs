@@ -1,0 +1,410 @@
+//! The ledger over SQL: N shards behind the router. The embedded back end is the one-shard case.
+
+mod alarms;
+mod audience;
+mod give;
+mod redeem;
+mod retention;
+mod rows;
+mod statement;
+mod stats;
+mod stock;
+mod sweep;
+mod wallet;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use coupon_domain::{
+    book::AlarmKind,
+    coupon::Coupon,
+    ids::{CouponId, RedemptionId, TemplateId, UserId},
+    redemption::Redemption,
+    stock::Bucket,
+    time::{Minute, Timestamp},
+};
+use sea_orm::DatabaseConnection;
+
+use self::{
+    give::GiveWriter,
+    redeem::{RedeemItem, RedeemWriter},
+};
+use super::{
+    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Holding, HoldingCursor, Ledger, LedgerError,
+    NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, ShardId, StoredCoupon, Swept,
+    TemplateSource, batcher::Lane, router::Router,
+};
+use crate::mint::Mint;
+
+/// Connections to one shard's database.
+#[derive(Debug, Clone)]
+pub struct ShardConnections {
+    /// The primary, for everything that writes or must see the latest commit.
+    pub write: DatabaseConnection,
+    /// For reads.
+    pub read: DatabaseConnection,
+}
+
+/// Limits of grouping.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupLimits {
+    /// Claims and issues of one transaction.
+    pub give_group_max: usize,
+    /// Waiting claims and issues.
+    pub give_queue_max: usize,
+    /// Commands on redemptions of one transaction.
+    pub redeem_group_max: usize,
+    /// Waiting commands on redemptions.
+    pub redeem_queue_max: usize,
+    /// How often one command is tried in new groups.
+    pub attempts_max: u32,
+}
+
+/// What the ledger tells and asks.
+#[derive(Clone)]
+pub struct Neighbours {
+    /// Ids.
+    pub mint: Arc<Mint>,
+    /// Templates of coupons.
+    pub templates: Arc<dyn TemplateSource>,
+    /// Who learns the outcomes of claims.
+    pub settle: Arc<dyn Settle>,
+    /// Who hears of alarms.
+    pub bell: Arc<dyn AlarmBell>,
+}
+
+struct Shard {
+    id: ShardId,
+    db: ShardConnections,
+    give: Lane<GiveWriter>,
+    redeem: Lane<RedeemWriter>,
+}
+
+/// The ledger over SQL.
+pub struct SqlLedger {
+    router: Router,
+    shards: Vec<Shard>,
+    mint: Arc<Mint>,
+    /// When this process last found nothing more to fold.
+    folded_at: AtomicI64,
+}
+
+impl SqlLedger {
+    /// Starts the lanes of every shard. `connections` has one entry per shard of the router.
+    pub fn start(
+        router: Router,
+        connections: Vec<ShardConnections>,
+        limits: GroupLimits,
+        neighbours: &Neighbours,
+    ) -> Self {
+        let shards = (0..).zip(connections).map(|(id, db)| {
+            let give = GiveWriter::new(id, db.write.clone(), limits.attempts_max, neighbours);
+            let redeem = RedeemWriter::new(id, db.write.clone(), neighbours);
+            Shard {
+                id,
+                give: Lane::start(
+                    "the claim queue",
+                    Arc::new(give),
+                    limits.give_queue_max,
+                    limits.give_group_max,
+                ),
+                redeem: Lane::start(
+                    "the redemption queue",
+                    Arc::new(redeem),
+                    limits.redeem_queue_max,
+                    limits.redeem_group_max,
+                ),
+                db,
+            }
+        });
+        let shards = shards.collect();
+        let mint = Arc::clone(&neighbours.mint);
+        Self { router, shards, mint, folded_at: AtomicI64::new(0) }
+    }
+
+    fn shard(&self, id: ShardId) -> Result<&Shard, LedgerError> {
+        let missing = || LedgerError::Corrupt(format!("the slot map names shard {id}"));
+        self.shards.get(usize::from(id)).ok_or_else(missing)
+    }
+
+    fn shard_of(&self, user: UserId) -> Result<&Shard, LedgerError> {
+        self.shard(self.router.shard_of_user(user))
+    }
+
+    /// Hands commands to one shard's lane, in order.
+    fn submit(
+        &self,
+        shard: ShardId,
+        commands: Vec<GiveCommand>,
+    ) -> Result<tokio::sync::oneshot::Receiver<Vec<Result<Given, NotGiven>>>, (LedgerError, usize)>
+    {
+        let count = commands.len();
+        match self.shard(shard).map(|shard| shard.give.submit(commands)) {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err((error, commands))) => Err((error, commands.len())),
+            Err(error) => Err((error, count)),
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for SqlLedger {
+    fn shards(&self) -> u16 {
+        self.router.shards()
+    }
+
+    async fn give(&self, commands: Vec<GiveCommand>) -> Vec<Result<Given, NotGiven>> {
+        let count = commands.len();
+        let mut by_shard: Vec<(Vec<usize>, Vec<GiveCommand>)> = Vec::new();
+        by_shard.resize_with(self.shards.len(), Default::default);
+        for (index, command) in commands.into_iter().enumerate() {
+            let (indices, parcel) =
+                &mut by_shard[usize::from(self.router.shard_of_user(command.user))];
+            indices.push(index);
+            parcel.push(command);
+        }
+        let waiting: Vec<_> = (0..)
+            .zip(by_shard)
+            .filter(|(_, (indices, _))| !indices.is_empty())
+            .map(|(shard, (indices, parcel))| (indices, self.submit(shard, parcel)))
+            .collect();
+        let lost = || Err(LedgerError::Unknown("the group was dropped".to_owned()).into());
+        let mut outcomes: Vec<_> = (0..count).map(|_| lost()).collect();
+        for (indices, submitted) in waiting {
+            match submitted {
+                Ok(answer) => {
+                    for (index, outcome) in
+                        indices.into_iter().zip(answer.await.unwrap_or_default())
+                    {
+                        outcomes[index] = outcome;
+                    }
+                }
+                Err((error, _)) => {
+                    for index in indices {
+                        outcomes[index] = Err(error.clone().into());
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn redeem(
+        &self,
+        command: RedeemCommand,
+        at: Timestamp,
+        deadline: Instant,
+    ) -> Result<Redeemed, NotRedeemed> {
+        let shard = self.shard_of(command.user())?;
+        let item = RedeemItem { command, at, deadline };
+        let answer = shard.redeem.submit(vec![item]).map_err(|(error, _)| error)?;
+        let dropped = || LedgerError::Unknown("the group was dropped".to_owned());
+        answer.await.ok().and_then(|mut outcomes| outcomes.pop()).ok_or_else(dropped)?
+    }
+
+    async fn grant(
+        &self,
+        template: TemplateId,
+        buckets: u16,
+        transfer: &str,
+        total: i64,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let shares = coupon_domain::stock::deal(total, self.shards.len());
+        for (shard, share) in self.shards.iter().zip(shares) {
+            stock::grant(&shard.db.write, template, buckets, transfer, share, at).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError> {
+        for shard in &self.shards {
+            stock::set_open(&shard.db.write, template, open).await?;
+        }
+        Ok(())
+    }
+
+    async fn buckets(&self, template: TemplateId) -> Result<Vec<(ShardId, Bucket)>, LedgerError> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let rows = stock::buckets(&shard.db.read, &[template]).await?;
+            all.extend(rows.into_iter().map(|bucket| (shard.id, bucket)));
+        }
+        Ok(all)
+    }
+
+    async fn holdings(
+        &self,
+        shard: ShardId,
+        templates: &[TemplateId],
+        after: HoldingCursor,
+        limit: u32,
+    ) -> Result<(Vec<(TemplateId, Holding)>, Option<HoldingCursor>), LedgerError> {
+        wallet::holdings(&self.shard(shard)?.db.read, templates, after, limit).await
+    }
+
+    async fn held(&self, user: UserId, template: TemplateId) -> Result<Vec<Holding>, LedgerError> {
+        wallet::held(&self.shard_of(user)?.db.read, user, template).await
+    }
+
+    async fn coupon(
+        &self,
+        user: UserId,
+        coupon: CouponId,
+    ) -> Result<Option<StoredCoupon>, LedgerError> {
+        wallet::coupon(&self.shard_of(user)?.db.read, user, coupon).await
+    }
+
+    async fn wallet(
+        &self,
+        user: UserId,
+        template: Option<TemplateId>,
+        before: Option<CouponId>,
+        limit: usize,
+    ) -> Result<Vec<StoredCoupon>, LedgerError> {
+        wallet::page(&self.shard_of(user)?.db.read, user, template, before, limit).await
+    }
+
+    async fn live_coupons(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Coupon>, LedgerError> {
+        wallet::live(&self.shard_of(user)?.db.read, user, now, limit).await
+    }
+
+    async fn coupons(
+        &self,
+        user: UserId,
+        coupons: &[CouponId],
+    ) -> Result<Vec<Coupon>, LedgerError> {
+        wallet::named(&self.shard_of(user)?.db.read, user, coupons).await
+    }
+
+    async fn redemption(
+        &self,
+        user: UserId,
+        order: &str,
+    ) -> Result<Option<Redemption>, LedgerError> {
+        redeem::by_order(&self.shard_of(user)?.db.read, user, order).await
+    }
+
+    async fn overdue(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, RedemptionId)>,
+        limit: usize,
+    ) -> Result<Vec<Redemption>, LedgerError> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            all.extend(redeem::overdue(&shard.db.read, until, after, limit).await?);
+        }
+        all.sort_by_key(|redemption| (redemption.locked_until, redemption.id));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn add_audience(
+        &self,
+        template: TemplateId,
+        users: &[UserId],
+    ) -> Result<i64, LedgerError> {
+        let mut added = 0;
+        for shard in &self.shards {
+            let here = |user: &&UserId| self.router.shard_of_user(**user) == shard.id;
+            let users: Vec<UserId> = users.iter().filter(here).copied().collect();
+            added += audience::add(&shard.db.write, template, &users).await?;
+        }
+        Ok(added)
+    }
+
+    async fn is_named(&self, user: UserId, template: TemplateId) -> Result<bool, LedgerError> {
+        audience::contains(&self.shard_of(user)?.db.read, template, user).await
+    }
+
+    async fn alarms(
+        &self,
+        shard: ShardId,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<AlarmRow>, LedgerError> {
+        alarms::due(&self.shard(shard)?.db.write, shard, before, limit).await
+    }
+
+    async fn alarm_hop(
+        &self,
+        shard: ShardId,
+        kind: AlarmKind,
+        minute: Minute,
+    ) -> Result<Option<i64>, LedgerError> {
+        alarms::hop_of(&self.shard(shard)?.db.read, kind, minute).await
+    }
+
+    async fn hop(&self, alarm: AlarmRow) -> Result<bool, LedgerError> {
+        alarms::hop(&self.shard(alarm.shard)?.db.write, alarm).await
+    }
+
+    async fn expire_chunk(
+        &self,
+        alarm: AlarmRow,
+        after: Option<(Timestamp, i64)>,
+        limit: u32,
+        at: Timestamp,
+    ) -> Result<Swept, LedgerError> {
+        let shard = self.shard(alarm.shard)?;
+        sweep::expire(&shard.db.write, &self.mint, alarm.minute, after, limit, at).await
+    }
+
+    async fn lapsing(
+        &self,
+        alarm: AlarmRow,
+        limit: u32,
+    ) -> Result<Vec<(UserId, RedemptionId)>, LedgerError> {
+        sweep::lapsing(&self.shard(alarm.shard)?.db.read, alarm.minute, limit).await
+    }
+
+    async fn close_alarm(&self, alarm: AlarmRow) -> Result<bool, LedgerError> {
+        alarms::close(&self.shard(alarm.shard)?.db.write, alarm).await
+    }
+
+    async fn fold_stats(&self, limit: u32, at: Timestamp) -> Result<u64, LedgerError> {
+        let mut read = 0;
+        for shard in &self.shards {
+            read += stats::fold(&shard.db, limit, at).await?;
+        }
+        if read < u64::from(limit) {
+            self.folded_at.fetch_max(at.as_millis(), Ordering::Relaxed);
+        }
+        Ok(read)
+    }
+
+    async fn counts(&self, template: TemplateId) -> Result<Counts, LedgerError> {
+        let mut sum: Option<Counts> = None;
+        for shard in &self.shards {
+            let counts = stats::counts(&shard.db.read, template).await?;
+            sum = Some(sum.map_or(counts, |sum| stats::add(sum, counts)));
+        }
+        let folded_at = Timestamp::from_millis(self.folded_at.load(Ordering::Relaxed));
+        let sum = sum.unwrap_or_default();
+        Ok(Counts { as_of: sum.as_of.max(folded_at), ..sum })
+    }
+
+    async fn purge_redemptions(
+        &self,
+        shard: ShardId,
+        after: i64,
+        fences_before: Timestamp,
+        uses_before: Timestamp,
+        limit: u32,
+    ) -> Result<Purged, LedgerError> {
+        let db = &self.shard(shard)?.db.write;
+        retention::purge(db, after, fences_before, uses_before, limit).await
+    }
+}

@@ -1,0 +1,231 @@
+//! The claim group: coupons, stock and alarms of many claims and issues in one transaction.
+//!
+//! Always in this order: coupons by (user, template, claim_no), one guarded update per bucket,
+//! alarms, commit. Row counts decide:
+//! - A member tries number n only after 1..n-1 have been read, committed, all with other request
+//!   ids; with a limit of 1, number 1 needs no reading.
+//! - On a clash its rows of that template are read in the next round: same id = replay, otherwise
+//!   the next number, or refused beyond the limit.
+//! - At most one member per (user, template) in one transaction; the others follow in the next.
+//! - A guard that fails rolls the round back, and the group is formed again with what there is.
+
+mod insert;
+mod plan;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use coupon_domain::{
+    book::AlarmKind,
+    ids::{TemplateId, UserId},
+    time::Minute,
+};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+
+use self::plan::{Member, Plan, Verdict};
+use super::{Neighbours, alarms, stock};
+use crate::{
+    ledger::{
+        AlarmBell, GiveCommand, Given, LedgerError, NotGiven, Settle, Settlement, ShardId,
+        batcher::GroupWriter,
+    },
+    mint::Mint,
+};
+
+/// Writes claim groups of one shard.
+pub(crate) struct GiveWriter {
+    shard: ShardId,
+    db: DatabaseConnection,
+    attempts_max: u32,
+    mint: Arc<Mint>,
+    settle: Arc<dyn Settle>,
+    bell: Arc<dyn AlarmBell>,
+}
+
+type Outcome = Result<Given, NotGiven>;
+
+/// Why a round's transaction did not commit.
+enum RoundError {
+    /// Rolled back because rows were not as read; the round is formed again.
+    Conflict,
+    /// Rolled back, nothing changed.
+    Failed(LedgerError),
+    /// COMMIT was answered with an error: it may have happened.
+    Unsettled(LedgerError),
+}
+
+impl<E: Into<LedgerError>> From<E> for RoundError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl GiveWriter {
+    pub(super) fn new(
+        shard: ShardId,
+        db: DatabaseConnection,
+        attempts_max: u32,
+        neighbours: &Neighbours,
+    ) -> Self {
+        Self {
+            shard,
+            db,
+            attempts_max,
+            mint: Arc::clone(&neighbours.mint),
+            settle: Arc::clone(&neighbours.settle),
+            bell: Arc::clone(&neighbours.bell),
+        }
+    }
+
+    /// Rounds until every member has its outcome.
+    async fn rounds(&self, members: &mut [Member]) {
+        loop {
+            let now = Instant::now();
+            let mut seen: HashSet<(UserId, TemplateId)> = HashSet::with_capacity(members.len());
+            let mut round = Vec::with_capacity(members.len());
+            for (index, member) in members.iter_mut().enumerate() {
+                if member.outcome.is_some() {
+                    continue;
+                }
+                if now >= member.command.deadline && member.tries == 0 {
+                    member.outcome = Some(Err(LedgerError::Late.into()));
+                } else if seen.insert((member.command.user, member.command.template.id)) {
+                    round.push(index);
+                }
+            }
+            if round.is_empty() {
+                return;
+            }
+            self.settle_round(members, round).await;
+        }
+    }
+
+    /// One transaction for the members named, and what follows when it does not commit. Halves a
+    /// round that the database refuses, so that one bad member never fails its neighbours.
+    async fn settle_round(&self, members: &mut [Member], round: Vec<usize>) {
+        let mut waiting = vec![round];
+        while let Some(round) = waiting.pop() {
+            match self.transact(members, &round).await {
+                Ok(()) => {}
+                Err(RoundError::Conflict) => self.again(members, &round, None),
+                Err(RoundError::Unsettled(error)) => self.again(members, &round, Some(error)),
+                Err(RoundError::Failed(LedgerError::Corrupt(error))) if round.len() > 1 => {
+                    tracing::error!(
+                        shard = self.shard,
+                        members = round.len(),
+                        error,
+                        "group halved"
+                    );
+                    let (left, right) = round.split_at(round.len() / 2);
+                    waiting.extend([right.to_vec(), left.to_vec()]);
+                }
+                Err(RoundError::Failed(error)) => {
+                    for index in round {
+                        members[index].outcome = Some(Err(error.clone().into()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends members into the next round, where they read before they write: that finds what an
+    /// unsettled commit has done.
+    fn again(&self, members: &mut [Member], round: &[usize], unsettled: Option<LedgerError>) {
+        for index in round {
+            let member = &mut members[*index];
+            member.read_first = true;
+            member.tries += 1;
+            if member.tries > self.attempts_max {
+                let worn_out = || LedgerError::Unavailable("too much contention; try again".into());
+                let unknown = |error: LedgerError| LedgerError::Unknown(error.to_string());
+                let error = unsettled.clone().map_or_else(worn_out, unknown);
+                member.outcome = Some(Err(error.into()));
+            }
+        }
+    }
+
+    async fn transact(&self, members: &mut [Member], round: &[usize]) -> Result<(), RoundError> {
+        let tx = self.db.begin().await?;
+        match self.write_round(&tx, members, round).await {
+            Ok((verdicts, alarms)) => {
+                tx.commit().await.map_err(|error| RoundError::Unsettled(error.into()))?;
+                self.bell.wanted(self.shard, &alarms);
+                self.note(members, round, verdicts);
+                Ok(())
+            }
+            Err(error) => {
+                // An explicit rollback: after a failed statement the transaction is still open.
+                tx.rollback().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_round(
+        &self,
+        tx: &DatabaseTransaction,
+        members: &[Member],
+        round: &[usize],
+    ) -> Result<(Vec<Verdict>, Vec<(AlarmKind, Minute)>), RoundError> {
+        let round: Vec<&Member> = round.iter().map(|index| &members[*index]).collect();
+        let held = plan::read_held(tx, &round).await?;
+        let mut plan = Plan::judge(&round, &held);
+        plan.load_buckets(stock::buckets(tx, &plan.templates()).await?);
+        plan.allot(&round);
+        let wanted = plan.wanted(&round, &self.mint)?;
+        let inserted = insert::insert(tx, &wanted).await?;
+        if !plan.note_inserted(&round, &wanted, &inserted) {
+            return Err(RoundError::Conflict);
+        }
+        for (buckets, taken) in plan.takings() {
+            if !stock::take(tx, buckets, taken).await? {
+                return Err(RoundError::Conflict);
+            }
+        }
+        let minutes: BTreeSet<Minute> =
+            plan.given().map(|coupon| coupon.valid_until.due_minute()).collect();
+        let wanted: Vec<_> =
+            minutes.into_iter().map(|minute| (AlarmKind::CouponExpiry, minute)).collect();
+        alarms::want(tx, &wanted).await?;
+        Ok((plan.into_verdicts(), wanted))
+    }
+
+    fn note(&self, members: &mut [Member], round: &[usize], verdicts: Vec<Verdict>) {
+        let mut again = Vec::new();
+        for (index, verdict) in round.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Done(outcome) => members[*index].outcome = Some(outcome),
+                Verdict::Again => again.push(*index),
+            }
+        }
+        self.again(members, &again, None);
+    }
+}
+
+#[async_trait]
+impl GroupWriter for GiveWriter {
+    type Command = GiveCommand;
+    type Outcome = Outcome;
+
+    async fn write(&self, group: Vec<GiveCommand>) -> Vec<Outcome> {
+        let mut members: Vec<Member> = group.into_iter().map(Member::new).collect();
+        self.rounds(&mut members).await;
+        let missing =
+            || Err(LedgerError::Corrupt("a member was left without outcome".into()).into());
+        let (commands, outcomes): (Vec<GiveCommand>, Vec<Outcome>) = members
+            .into_iter()
+            .map(|member| (member.command, member.outcome.unwrap_or_else(missing)))
+            .unzip();
+        let settlements: Vec<Settlement<'_>> = commands
+            .iter()
+            .zip(&outcomes)
+            .map(|(command, outcome)| Settlement { command, outcome })
+            .collect();
+        self.settle.settle(&settlements);
+        outcomes
+    }
+}

@@ -1,0 +1,328 @@
+//! What a claim group is going to do: pure bookkeeping between its statements.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::LazyLock,
+};
+
+use coupon_domain::{
+    Rejection,
+    ids::{CouponId, TemplateId, UserId},
+    stock::Bucket,
+    time::Timestamp,
+};
+use sea_orm::ConnectionTrait;
+
+use crate::{
+    ledger::{
+        GiveCommand, Given, GivenCoupon, LedgerError, NotGiven,
+        sql::{
+            rows::{HOLDING_COLUMNS, get, holding},
+            statement::{Texts, query_by_keys},
+        },
+    },
+    mint::Mint,
+};
+
+/// A command and how far it has come.
+pub(super) struct Member {
+    pub(super) command: GiveCommand,
+    /// Read the user's rows of the template before writing.
+    pub(super) read_first: bool,
+    /// Rounds that came to nothing.
+    pub(super) tries: u32,
+    pub(super) outcome: Option<Result<Given, NotGiven>>,
+}
+
+impl Member {
+    pub(super) fn new(command: GiveCommand) -> Self {
+        let read_first = command.pieces > 1 || command.template.rules.per_user_limit > 1;
+        Self { command, read_first, tries: 0, outcome: None }
+    }
+}
+
+/// What a round says of a member.
+pub(super) enum Verdict {
+    Done(Result<Given, NotGiven>),
+    /// Lost a race: read in the next round.
+    Again,
+}
+
+/// A coupon to insert.
+pub(super) struct NewCoupon<'a> {
+    pub(super) id: CouponId,
+    pub(super) claim_no: i64,
+    pub(super) valid_until: Timestamp,
+    pub(super) command: &'a GiveCommand,
+    /// Index of the member in the round.
+    member: usize,
+}
+
+/// A row of a user's holdings of one template.
+pub(super) struct Held {
+    coupon: GivenCoupon,
+    request_id: String,
+    fingerprint: i64,
+}
+
+type HeldByUser = HashMap<(UserId, TemplateId), Vec<Held>>;
+
+static HELD: LazyLock<Texts> = LazyLock::new(|| {
+    let head = "WITH wanted (user_id, template_id) AS (VALUES ";
+    let tail = format!(
+        ") SELECT DISTINCT {} FROM wanted CROSS JOIN coupon AS c \
+         ON c.user_id = wanted.user_id AND c.template_id = wanted.template_id \
+         WHERE c.claim_no > 0 ORDER BY c.user_id, c.template_id, c.claim_no",
+        HOLDING_COLUMNS
+            .split(", ")
+            .map(|column| format!("c.{column}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    Texts::new(head, "(?,?)", &tail)
+});
+
+/// The rows that members must see before they write, by (user, template). Users without rows have
+/// an empty entry: they were looked up.
+pub(super) async fn read_held(
+    tx: &impl ConnectionTrait,
+    round: &[&Member],
+) -> Result<HeldByUser, LedgerError> {
+    let keys: Vec<(UserId, TemplateId)> = round
+        .iter()
+        .filter(|member| member.read_first)
+        .map(|member| (member.command.user, member.command.template.id))
+        .collect();
+    let mut held: HeldByUser = keys.iter().map(|key| (*key, Vec::new())).collect();
+    let rows = query_by_keys(tx, &HELD, &keys, |(user, template), values| {
+        values.extend([user.get().into(), template.get().into()]);
+    });
+    for row in rows.await? {
+        let (template, found) = holding(&row)?;
+        held.entry((found.user, template)).or_default().push(Held {
+            coupon: found.coupon,
+            request_id: get(&row, 6)?,
+            fingerprint: found.fingerprint.to_stored(),
+        });
+    }
+    Ok(held)
+}
+
+/// The buckets of one template and what the group takes from them.
+struct Stock {
+    buckets: Vec<Bucket>,
+    taken: Vec<i64>,
+    total: i64,
+    left: i64,
+}
+
+/// A member's part in the round.
+enum Part {
+    /// Judged already.
+    Done(Result<Given, NotGiven>),
+    /// Wants the numbers from `first` on.
+    Wants { first: i64 },
+    /// Has inserted these.
+    Has(Vec<GivenCoupon>),
+    /// Clashed.
+    Again,
+}
+
+/// A round under way.
+pub(super) struct Plan {
+    parts: Vec<Part>,
+    stocks: BTreeMap<TemplateId, Stock>,
+}
+
+impl Plan {
+    /// Judges replays and limits of the members whose rows were read.
+    pub(super) fn judge(round: &[&Member], held: &HeldByUser) -> Self {
+        let mut stocks = BTreeMap::new();
+        let parts = round.iter().map(|member| {
+            let command = &member.command;
+            let part = match held.get(&(command.user, command.template.id)) {
+                Some(held) => judge_held(command, held),
+                None => Part::Wants { first: 1 },
+            };
+            if let Part::Wants { .. } = part {
+                let total = command.template.total;
+                let stock = Stock { buckets: Vec::new(), taken: Vec::new(), total, left: 0 };
+                stocks.entry(command.template.id).or_insert(stock);
+            }
+            part
+        });
+        let parts = parts.collect();
+        Self { parts, stocks }
+    }
+
+    /// Templates that somebody wants something of.
+    pub(super) fn templates(&self) -> Vec<TemplateId> {
+        self.stocks.keys().copied().collect()
+    }
+
+    /// Takes in the buckets of those templates, ordered by template and bucket.
+    pub(super) fn load_buckets(&mut self, buckets: Vec<Bucket>) {
+        for bucket in buckets {
+            if let Some(stock) = self.stocks.get_mut(&bucket.key.template) {
+                stock.left += bucket.left();
+                stock.buckets.push(bucket);
+                stock.taken.push(0);
+            }
+        }
+    }
+
+    /// Gives stock to the members in their order, each all or nothing.
+    pub(super) fn allot(&mut self, round: &[&Member]) {
+        for (part, member) in self.parts.iter_mut().zip(round) {
+            let Part::Wants { .. } = part else { continue };
+            let command = &member.command;
+            let Some(stock) = self.stocks.get_mut(&command.template.id) else { continue };
+            let pieces = i64::from(command.pieces);
+            let open = !stock.buckets.is_empty() && stock.buckets.iter().all(|bucket| bucket.open);
+            if open && pieces <= stock.left {
+                stock.left -= pieces;
+                stock.take(command.user, pieces);
+            } else if !member.read_first {
+                // A replay comes before any refusal: look for one first.
+                *part = Part::Again;
+            } else if open {
+                *part = Part::Done(Err(stock.refusal(pieces)));
+            } else {
+                *part = Part::Done(Err(NotGiven::Closed));
+            }
+        }
+    }
+
+    /// The coupons to insert, in the order of (user, template, claim_no).
+    pub(super) fn wanted<'a>(
+        &self,
+        round: &[&'a Member],
+        mint: &Mint,
+    ) -> Result<Vec<NewCoupon<'a>>, LedgerError> {
+        let mut wanted = Vec::with_capacity(round.len());
+        for (member, (part, entry)) in self.parts.iter().zip(round).enumerate() {
+            let Part::Wants { first } = part else { continue };
+            let command = &entry.command;
+            let valid_until = command.template.validity(command.at).valid_until;
+            for claim_no in *first..*first + i64::from(command.pieces) {
+                let id = mint.coupon(command.user)?;
+                wanted.push(NewCoupon { id, claim_no, valid_until, command, member });
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Notes which coupons are in. False when a member has only some of its pieces: the round must
+    /// be rolled back.
+    pub(super) fn note_inserted(
+        &mut self,
+        round: &[&Member],
+        wanted: &[NewCoupon<'_>],
+        inserted: &HashSet<CouponId>,
+    ) -> bool {
+        let mut coupons: BTreeMap<usize, Vec<GivenCoupon>> = BTreeMap::new();
+        for coupon in wanted {
+            let got = coupons.entry(coupon.member).or_default();
+            if inserted.contains(&coupon.id) {
+                got.push(GivenCoupon {
+                    id: coupon.id,
+                    claim_no: coupon.claim_no,
+                    claimed_at: coupon.command.at,
+                    valid_until: coupon.valid_until,
+                });
+            }
+        }
+        let mut clashed = HashSet::new();
+        for (member, got) in coupons {
+            let command = &round[member].command;
+            if got.is_empty() {
+                self.parts[member] = Part::Again;
+                clashed.insert(command.template.id);
+                if let Some(stock) = self.stocks.get_mut(&command.template.id) {
+                    stock.take(command.user, -i64::from(command.pieces));
+                }
+            } else if got.len() < usize::try_from(command.pieces).unwrap_or(usize::MAX) {
+                return false;
+            } else {
+                self.parts[member] = Part::Has(got);
+            }
+        }
+        self.reconsider(round, &clashed);
+        true
+    }
+
+    /// Whoever was told "sold out" because of a member that then took nothing is judged again.
+    fn reconsider(&mut self, round: &[&Member], clashed: &HashSet<TemplateId>) {
+        for (part, member) in self.parts.iter_mut().zip(round) {
+            let sold_out = matches!(part, Part::Done(Err(NotGiven::Refused(Rejection::SoldOut))));
+            if sold_out && clashed.contains(&member.command.template.id) {
+                *part = Part::Again;
+            }
+        }
+    }
+
+    /// Per template: its buckets, and how many pieces the group takes from each.
+    pub(super) fn takings(&self) -> impl Iterator<Item = (&[Bucket], &[i64])> {
+        self.stocks
+            .values()
+            .filter(|stock| stock.taken.iter().any(|taken| *taken > 0))
+            .map(|stock| (stock.buckets.as_slice(), stock.taken.as_slice()))
+    }
+
+    /// Every coupon the round inserts.
+    pub(super) fn given(&self) -> impl Iterator<Item = &GivenCoupon> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Has(coupons) => coupons.as_slice(),
+            _ => &[],
+        })
+    }
+
+    /// The end of it.
+    pub(super) fn into_verdicts(self) -> Vec<Verdict> {
+        let verdict = |part| match part {
+            Part::Done(outcome) => Verdict::Done(outcome),
+            Part::Has(coupons) => Verdict::Done(Ok(Given { coupons, replayed: false })),
+            Part::Wants { .. } | Part::Again => Verdict::Again,
+        };
+        self.parts.into_iter().map(verdict).collect()
+    }
+}
+
+impl Stock {
+    fn take(&mut self, user: UserId, pieces: i64) {
+        let buckets = u16::try_from(self.buckets.len()).unwrap_or(u16::MAX);
+        if let Some(taken) = self.taken.get_mut(usize::from(user.slot().bucket(buckets))) {
+            *taken += pieces;
+        }
+    }
+
+    /// Why `pieces` cannot be had. "Sold out" is said only when the pieces given add up to the total,
+    /// or when fewer are left than this member wants.
+    fn refusal(&self, pieces: i64) -> NotGiven {
+        let issued: i64 = self.buckets.iter().map(|bucket| bucket.issued).sum();
+        let taken: i64 = self.taken.iter().sum();
+        if issued + taken + pieces > self.total {
+            return Rejection::SoldOut.into();
+        }
+        LedgerError::Unavailable("stock of the template is being moved; try again".into()).into()
+    }
+}
+
+fn judge_held(command: &GiveCommand, held: &[Held]) -> Part {
+    let same: Vec<&Held> =
+        held.iter().filter(|held| held.request_id == command.request_id).collect();
+    if !same.is_empty() {
+        let fingerprint = command.fingerprint.to_stored();
+        if same.iter().any(|held| held.fingerprint != fingerprint) {
+            return Part::Done(Err(Rejection::IdempotencyKeyReused.into()));
+        }
+        let coupons = same.into_iter().map(|held| held.coupon).collect();
+        return Part::Done(Ok(Given { coupons, replayed: true }));
+    }
+    let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+    if count + i64::from(command.pieces) > i64::from(command.template.rules.per_user_limit) {
+        return Part::Done(Err(Rejection::LimitReached.into()));
+    }
+    let last = held.last().map_or(0, |held| held.coupon.claim_no);
+    Part::Wants { first: last + 1 }
+}

@@ -1,0 +1,111 @@
+//! Constant SQL texts for lists of any length.
+//!
+//! Statement caches are keyed by text: lists are cut into powers of two, or padded up to one, so
+//! that a handful of texts serves every group.
+
+use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement, Value};
+
+/// Rows of one multi-row statement, at most.
+pub(super) const ROWS_MAX: usize = 256;
+
+/// Runs a statement and answers the number of rows it touched.
+pub(super) async fn execute(
+    db: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<u64, DbErr> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    db.execute_raw(statement).await.map(|done: ExecResult| done.rows_affected())
+}
+
+/// Runs a query.
+pub(super) async fn query(
+    db: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<QueryResult>, DbErr> {
+    db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await
+}
+
+/// `head row, row, ... tail` with `rows` times `row`.
+pub(super) fn repeat(head: &str, row: &str, rows: usize, tail: &str) -> String {
+    let mut text = String::with_capacity(head.len() + tail.len() + rows * (row.len() + 1));
+    text.push_str(head);
+    for index in 0..rows {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(row);
+    }
+    text.push_str(tail);
+    text
+}
+
+/// Texts of one statement for 1, 2, 4 ... [`ROWS_MAX`] rows.
+pub(super) struct Texts(Vec<String>);
+
+impl Texts {
+    /// Prepares `head row, row, ... tail`.
+    pub(super) fn new(head: &str, row: &str, tail: &str) -> Self {
+        let sizes = (0..=ROWS_MAX.ilog2()).map(|power| 1_usize << power);
+        Self(sizes.map(|rows| repeat(head, row, rows, tail)).collect())
+    }
+
+    /// The text for exactly `rows` rows, a power of two up to [`ROWS_MAX`].
+    pub(super) fn of(&self, rows: usize) -> &str {
+        let power = usize::try_from(rows.max(1).ilog2()).unwrap_or(0);
+        self.0.get(power).map_or("", String::as_str)
+    }
+
+    /// The text for a list of `len` entries padded up to a power of two, and that power.
+    pub(super) fn padded(&self, len: usize) -> (&str, usize) {
+        let rows = len.clamp(1, ROWS_MAX).next_power_of_two();
+        (self.of(rows), rows)
+    }
+}
+
+/// Cuts `len` rows into powers of two, the largest first, each at most [`ROWS_MAX`].
+pub(super) fn cuts(mut len: usize) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        if len == 0 {
+            return None;
+        }
+        let rows = if len >= ROWS_MAX { ROWS_MAX } else { 1 << len.ilog2() };
+        len -= rows;
+        Some(rows)
+    })
+}
+
+/// Queries with a list of keys, each of the values `key` yields, in padded portions; all rows.
+pub(super) async fn query_by_keys<K>(
+    db: &impl ConnectionTrait,
+    texts: &Texts,
+    keys: &[K],
+    key: impl Fn(&K, &mut Vec<Value>),
+) -> Result<Vec<QueryResult>, DbErr> {
+    let mut found = Vec::new();
+    for portion in keys.chunks(ROWS_MAX) {
+        let (text, rows) = texts.padded(portion.len());
+        let mut values = Vec::new();
+        let Some(last) = portion.last() else { break };
+        for entry in portion.iter().chain(std::iter::repeat_n(last, rows - portion.len())) {
+            key(entry, &mut values);
+        }
+        found.extend(query(db, text, values).await?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_cut_into_powers_of_two() {
+        assert_eq!(cuts(300).collect::<Vec<_>>(), [256, 32, 8, 4]);
+        assert_eq!(cuts(0).count(), 0);
+        let texts = Texts::new("in (", "?", ")");
+        assert_eq!(texts.padded(3), ("in (?,?,?,?)", 4));
+        assert_eq!(texts.of(1), "in (?)");
+    }
+}

@@ -1,0 +1,143 @@
+//! Buckets: grants, opening and closing, and the group's own guarded updates (R17, R18, R44).
+
+use std::sync::LazyLock;
+
+use coupon_domain::{
+    ids::TemplateId,
+    stock::{Bucket, BucketKey, Move, deal, plan_moves},
+    time::Timestamp,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
+
+use super::{
+    rows::{get, template_id},
+    statement::{Texts, execute, query_by_keys},
+};
+use crate::ledger::LedgerError;
+
+static BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
+    Texts::new(
+        "SELECT template_id, bucket, granted, issued, open FROM stock_bucket WHERE template_id IN (",
+        "?",
+        ") ORDER BY template_id, bucket",
+    )
+});
+
+/// All buckets of the templates, by template and bucket.
+pub(super) async fn buckets(
+    db: &impl ConnectionTrait,
+    templates: &[TemplateId],
+) -> Result<Vec<Bucket>, LedgerError> {
+    let rows = query_by_keys(db, &BUCKETS, templates, |template, values| {
+        values.push(template.get().into());
+    });
+    let bucket = |row: sea_orm::QueryResult| {
+        let number: i64 = get(&row, 1)?;
+        let number = u16::try_from(number)
+            .map_err(|_| LedgerError::Corrupt(format!("bucket {number} is stored")))?;
+        Ok(Bucket {
+            key: BucketKey { template: template_id(&row, 0)?, bucket: number },
+            granted: get(&row, 2)?,
+            issued: get(&row, 3)?,
+            open: get::<i64>(&row, 4)? != 0,
+        })
+    };
+    rows.await?.into_iter().map(bucket).collect()
+}
+
+/// Adds `pieces` to the template's buckets, once per `transfer`.
+pub(super) async fn grant(
+    db: &DatabaseConnection,
+    template: TemplateId,
+    buckets: u16,
+    transfer: &str,
+    pieces: i64,
+    at: Timestamp,
+) -> Result<(), LedgerError> {
+    let tx = db.begin().await?;
+    let values = vec![transfer.into(), template.get().into(), pieces.into(), at.as_millis().into()];
+    let sql = "INSERT OR IGNORE INTO transfer_applied \
+               (transfer_id, template_id, pieces, applied_at) VALUES (?, ?, ?, ?)";
+    if execute(&tx, sql, values).await? == 1 {
+        let sql = "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
+                   ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted";
+        for (bucket, share) in (0_i64..).zip(deal(pieces, usize::from(buckets))) {
+            let values = vec![template.get().into(), bucket.into(), share.into()];
+            execute(&tx, sql, values).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Opens or closes all buckets of the template.
+pub(super) async fn set_open(
+    db: &DatabaseConnection,
+    template: TemplateId,
+    open: bool,
+) -> Result<(), LedgerError> {
+    let sql = "UPDATE stock_bucket SET open = ? WHERE template_id = ?";
+    execute(db, sql, vec![i64::from(open).into(), template.get().into()]).await?;
+    Ok(())
+}
+
+/// Takes `wanted[k]` pieces from bucket k of one template, filling short buckets from others of the
+/// shard first. False when a guard failed: the rows were not as `buckets` says.
+pub(super) async fn take(
+    tx: &impl ConnectionTrait,
+    buckets: &[Bucket],
+    wanted: &[i64],
+) -> Result<bool, DbErr> {
+    let mut left: Vec<i64> = buckets.iter().map(Bucket::left).collect();
+    // Pieces that a bucket gives itself cannot be carried away.
+    let mut spare: Vec<i64> = left.iter().zip(wanted).map(|(l, w)| (l - w).max(0)).collect();
+    for (to, want) in wanted.iter().enumerate() {
+        let short = want - left[to];
+        if short <= 0 {
+            continue;
+        }
+        spare[to] = 0;
+        for step in plan_moves(&spare, to, short) {
+            spare[step.from] -= step.pieces;
+            left[step.from] -= step.pieces;
+            left[step.to] += step.pieces;
+            if !carry(tx, buckets, step).await? {
+                return Ok(false);
+            }
+        }
+        spare[to] = (left[to] - want).max(0);
+    }
+    for (bucket, want) in buckets.iter().zip(wanted).filter(|(_, want)| **want > 0) {
+        let sql = "UPDATE stock_bucket SET issued = issued + ? \
+                   WHERE template_id = ? AND bucket = ? AND issued + ? <= granted AND open = 1";
+        let key = bucket.key;
+        let values = vec![
+            (*want).into(),
+            key.template.get().into(),
+            i64::from(key.bucket).into(),
+            (*want).into(),
+        ];
+        if execute(tx, sql, values).await? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn carry(tx: &impl ConnectionTrait, buckets: &[Bucket], step: Move) -> Result<bool, DbErr> {
+    let (from, to) = (buckets[step.from].key, buckets[step.to].key);
+    let take = "UPDATE stock_bucket SET granted = granted - ? \
+                WHERE template_id = ? AND bucket = ? AND granted - ? >= issued";
+    let values = vec![
+        step.pieces.into(),
+        from.template.get().into(),
+        i64::from(from.bucket).into(),
+        step.pieces.into(),
+    ];
+    if execute(tx, take, values).await? != 1 {
+        return Ok(false);
+    }
+    let put = "UPDATE stock_bucket SET granted = granted + ? WHERE template_id = ? AND bucket = ?";
+    let values = vec![step.pieces.into(), to.template.get().into(), i64::from(to.bucket).into()];
+    Ok(execute(tx, put, values).await? == 1)
+}

@@ -1,0 +1,27 @@
+//! Background loops: each stoppable, each safe to repeat.
+
+pub mod alarms;
+pub mod clock_driver;
+pub mod folding;
+pub mod lease;
+pub mod relay;
+pub mod retention;
+pub mod sweeper;
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+/// Runs `work` every `period` until `stop`, the first time after one period.
+pub(crate) async fn every<F: Future<Output = ()>>(
+    period: Duration,
+    stop: &CancellationToken,
+    mut work: impl FnMut() -> F,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => work().await,
+        }
+    }
+}

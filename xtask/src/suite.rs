@@ -1,0 +1,184 @@
+//! `cargo xtask test`: the whole suite, with what its binaries say added up.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, BufRead, BufReader, Write as _},
+    path::PathBuf,
+    process::Stdio,
+};
+
+use anyhow::Context as _;
+
+use crate::cargo;
+
+/// Which tests, and against what.
+pub(crate) struct Options {
+    /// Cut the crash storm short.
+    pub(crate) quick: bool,
+    /// Arguments for `cargo test`.
+    pub(crate) args: Vec<OsString>,
+    /// Folder of ready binaries for tests that start processes; none = they are built here.
+    pub(crate) bin_dir: Option<PathBuf>,
+}
+
+/// How the run ended.
+pub(crate) struct Outcome {
+    /// Added up over all test binaries.
+    pub(crate) totals: Totals,
+    /// What `cargo test` said: false also when something did not compile.
+    pub(crate) success: bool,
+}
+
+/// Counts of tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+impl Totals {
+    /// Adds one line of a test binary's output, when it is its closing line:
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
+    fn add_line(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in counts.split(';') {
+            let mut words = part.split_whitespace();
+            let Some(count) = words.next().and_then(|word| word.parse::<u64>().ok()) else {
+                continue;
+            };
+            match words.next() {
+                Some("passed") => self.passed += count,
+                Some("failed") => self.failed += count,
+                Some("ignored") => self.skipped += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs the suite, its output passed through as it comes.
+pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
+    let mut command = cargo::cargo()?;
+    if let Some(dir) = &options.bin_dir {
+        command.env("COUPON_TEST_BIN_DIR", dir);
+        command.env("COUPON_SERVER_BIN", dir.join("coupon-server"));
+    } else if starts_processes(&options.args) {
+        // With `--tests` beside `--bins` the dependencies get the features that `cargo test` gives
+        // them, and are built once.
+        cargo::run_cargo(&["build", "--workspace", "--bins", "--tests"])?;
+    }
+    if options.quick {
+        command.env("COUPON_TEST_QUICK", "1");
+    }
+    command.args(["test", "--no-fail-fast"]);
+    if !selects_packages(&options.args) {
+        command.arg("--workspace");
+    }
+    command.args(&options.args).stdout(Stdio::piped());
+
+    let mut child = command.spawn().context("cannot start `cargo test`")?;
+    let output = child
+        .stdout
+        .take()
+        .context("`cargo test` has no output to read")?;
+    let totals = pass_through(BufReader::new(output))?;
+    let success = child
+        .wait()
+        .context("cannot wait for `cargo test`")?
+        .success();
+    Ok(Outcome { totals, success })
+}
+
+/// Whether the arguments name packages, so that not all are meant.
+fn selects_packages(args: &[OsString]) -> bool {
+    let mut words = args.iter().map(|arg| arg.to_string_lossy());
+    words.any(|word| word.starts_with("-p") || word.starts_with("--package"))
+}
+
+/// Whether tests that start the server as a process are among those selected.
+fn starts_processes(args: &[OsString]) -> bool {
+    let mut words = args.iter().map(|arg| arg.to_string_lossy());
+    !selects_packages(args) || words.any(|word| word.ends_with("coupon-tests"))
+}
+
+fn pass_through(mut output: impl BufRead) -> anyhow::Result<Totals> {
+    let mut totals = Totals::default();
+    let mut stdout = io::stdout().lock();
+    let mut line = Vec::new();
+    while output
+        .read_until(b'\n', &mut line)
+        .context("cannot read what `cargo test` says")?
+        > 0
+    {
+        stdout.write_all(&line)?;
+        stdout.flush()?;
+        totals.add_line(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(totals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_the_closing_lines_and_nothing_else() {
+        let mut totals = Totals::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test a ... ok",
+            "we saw 9 passed; 9 failed",
+            "test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out; finished in 1.2s",
+        ] {
+            totals.add_line(line);
+        }
+        assert_eq!(
+            totals,
+            Totals {
+                passed: 13,
+                failed: 2,
+                skipped: 1
+            }
+        );
+        assert_eq!(totals.to_string(), "13 passed, 2 failed, 1 skipped");
+    }
+
+    #[test]
+    fn only_a_selection_without_the_harness_needs_no_server() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(starts_processes(&args(&[])));
+        assert!(starts_processes(&args(&["claim"])));
+        assert!(starts_processes(&args(&["-p", "coupon-tests"])));
+        assert!(starts_processes(&args(&["--package=coupon-tests"])));
+        assert!(!starts_processes(&args(&["-p", "coupon-domain", "lock"])));
+    }
+
+    #[test]
+    fn nothing_skipped_is_not_mentioned() {
+        let totals = Totals {
+            passed: 1,
+            failed: 0,
+            skipped: 0,
+        };
+        assert_eq!(totals.to_string(), "1 passed, 0 failed");
+    }
+}
