@@ -3,19 +3,19 @@
 //! - `I1` no bucket gives more than it was granted, no template more than its total
 //! - `I2` nobody holds more of a template than its limit, numbered without gaps
 //! - `I4` a request id stands for one body
-//! - `I5` stock granted adds up to the totals, stock issued to the coupons, and every id lies in its
-//!   owner's slot
+//! - `I5` stock granted adds up to the totals, stock issued to the coupons, and every id lies in
+//!   its owner's slot
 //! - `I6` coupons, redemptions, refunds, stored splits and the operation log tell one legal story
 //! - `ALARM` whatever falls due has its alarm
 //! - `STATS` the folded counts are those of the log
 //!
 //! Everything is read from one snapshot, also beside a server that is writing; while it is held the
-//! write-ahead log cannot be cut back, so it grows by what is written meanwhile. The checks know the
-//! schema and the stored forms, and share no decision with the code that writes them.
+//! write-ahead log cannot be cut back, so it grows by what is written meanwhile. The checks know
+//! the schema and the stored forms, and share no decision with the code that writes them.
 //!
-//! Memory does not grow with coupons, redemptions or operations: work is done in SQL, which sorts in
-//! temporary files beyond its page cache, or on rows that stream by. Of templates and buckets a few
-//! numbers each are held.
+//! Memory does not grow with coupons, redemptions or operations: work is done in SQL, which sorts
+//! in temporary files beyond its page cache, or on rows that stream by. Of templates and buckets a
+//! few numbers each are held.
 
 mod alarms;
 mod buckets;
@@ -63,8 +63,8 @@ impl Report {
 /// Audits the embedded ledger in the configured data folder.
 ///
 /// # Errors
-/// An [`AuditError`] when there is nothing to audit or the program does not know the schema; anything
-/// else when the database cannot be read.
+/// An [`AuditError`] when there is nothing to audit or the program does not know the schema;
+/// anything else when the database cannot be read.
 pub async fn run(config: &Config) -> anyhow::Result<Report> {
     let mut connection = snapshot::connect(&config.storage).await?;
     let mut snapshot = Snapshot::begin(&mut connection).await?;

@@ -1,8 +1,14 @@
 //! A server in the test's own process, over real gRPC on an ephemeral port, on a test clock.
 
-use std::{net::SocketAddr, path::Path};
+pub mod given;
 
-use coupon_client::{ClientConfig, CouponClient};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use coupon_client::{ClientConfig, CouponClient, dev};
 use coupon_domain::time::Timestamp;
 use coupon_server::{
     app::{self, Running},
@@ -30,6 +36,30 @@ pub fn config(folder: &Path) -> Config {
     config
 }
 
+/// Long enough for a busy machine; nothing waits for it unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A client of a server of the tests: patient, because debug builds on a busy machine are slow.
+pub async fn connect(endpoint: String) -> CouponClient {
+    let config = ClientConfig { deadline: PATIENCE, ..ClientConfig::new(endpoint) };
+    CouponClient::connect(config).await.expect("the server answers")
+}
+
+/// Looks again until `look` finds something. Panics when it has not after a minute.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut ticks = tokio::time::interval(LOOK);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        ticks.tick().await;
+    }
+}
+
 /// Starts a server on an empty folder.
 pub async fn start() -> Harness {
     start_with(|_| {}).await
@@ -40,14 +70,20 @@ pub async fn start_with(adjust: impl FnOnce(&mut Config)) -> Harness {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = config(folder.path());
     adjust(&mut config);
-    start_on(folder, config).await
+    start_on(folder, config, START_MS).await
 }
 
-async fn start_on(folder: TempDir, config: Config) -> Harness {
-    let clock = Timestamp::from_millis(START_MS);
+/// Starts a server on an empty folder whose test clock stands at another instant.
+pub async fn start_at(clock_ms: i64) -> Harness {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config(folder.path());
+    start_on(folder, config, clock_ms).await
+}
+
+async fn start_on(folder: TempDir, config: Config, clock_ms: i64) -> Harness {
+    let clock = Timestamp::from_millis(clock_ms);
     let running = app::start(config, Some(clock)).await.expect("the server starts");
-    let endpoint = format!("http://{}", running.addr);
-    let client = CouponClient::connect(ClientConfig::new(endpoint)).await.expect("it answers");
+    let client = connect(format!("http://{}", running.addr)).await;
     Harness { client, running, folder }
 }
 
@@ -68,7 +104,19 @@ impl Harness {
         drop(client);
         running.stop().await.expect("the server stops");
         let config = config(folder.path());
-        start_on(folder, config).await
+        start_on(folder, config, START_MS).await
+    }
+
+    /// Moves the clock to `ms`; answers how many alarms were handled on the way.
+    pub async fn advance(&self, ms: i64) -> i64 {
+        let request = dev::AdvanceClockRequest { to: Some(given::instant(ms)) };
+        self.client.advance_clock(request).await.expect("the clock moves").alarms_handled
+    }
+
+    /// The server's time in milliseconds.
+    pub async fn now(&self) -> i64 {
+        let clock = self.client.get_clock(dev::GetClockRequest {}).await;
+        given::millis(clock.expect("the clock").now)
     }
 
     /// Stops the server; answers its folder.

@@ -23,6 +23,7 @@ pub mod stage;
 pub mod stats;
 pub mod stream;
 mod textbook;
+pub mod wire;
 pub mod workload;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
@@ -35,9 +36,7 @@ use report::Row;
 use stage::Stage;
 
 /// Everything that a run without names measures, in this order.
-pub const ALL: [&str; 9] = [
-    "M1", "M1@1e6", "M2", "M2@1e6", "M8", "M14", "M18", "M19", "RSS@1e6",
-];
+pub const ALL: [&str; 9] = ["M1", "M1@1e6", "M2", "M2@1e6", "M8", "M14", "M18", "M19", "RSS@1e6"];
 
 /// An invariant that a bench's checker found violated. Such a bench has no figures to report.
 #[derive(Debug)]
@@ -104,11 +103,7 @@ impl FromStr for Selection {
             Some(Ok(rows)) if (1.0..=1e9).contains(&rows) => Some(rows as u64),
             Some(_) => bail!("the size of {name} is not a number from 1 to 1e9"),
         };
-        Ok(Self {
-            name: name.to_owned(),
-            measure,
-            rows,
-        })
+        Ok(Self { name: name.to_owned(), measure, rows })
     }
 }
 
@@ -180,19 +175,9 @@ impl Bench {
     /// Starts the baseline. Data folders go below `root`, which must be on a real disk; `say` is
     /// told of the progress.
     pub async fn new(plan: Plan, root: PathBuf, say: fn(&str)) -> anyhow::Result<Self> {
-        let echo_process = EchoProcess::start()
-            .await
-            .context("the baseline did not start")?;
+        let echo_process = EchoProcess::start().await.context("the baseline did not start")?;
         let echo = Target::connect(echo_process.addr(), echo_process.pid()?).await?;
-        Ok(Self {
-            plan,
-            root,
-            say,
-            echo,
-            echo_process,
-            stages: BTreeMap::new(),
-            win_rate: None,
-        })
+        Ok(Self { plan, root, say, echo, echo_process, stages: BTreeMap::new(), win_rate: None })
     }
 
     /// Takes one measure. Fails with a [`Violation`] when its checker finds one.
@@ -218,10 +203,7 @@ impl Bench {
         }
         (self.say)(&format!("storing {rows} coupons"));
         let stage = Arc::new(Stage::prepare(&self.root, rows).await?);
-        (self.say)(&format!(
-            "stored {rows} coupons, {:.0} per second",
-            stage.fill_rate
-        ));
+        (self.say)(&format!("stored {rows} coupons, {:.0} per second", stage.fill_rate));
         self.stages.insert(rows, Arc::clone(&stage));
         Ok(stage)
     }

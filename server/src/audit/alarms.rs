@@ -3,8 +3,8 @@
 use super::{Check, findings::Findings, snapshot::Snapshot};
 
 /// The minute in which an instant's alarm rings: the first full one at or after it. SQLite's
-/// division cuts towards zero and its remainder has the dividend's sign, so this rounds up for every
-/// integer.
+/// division cuts towards zero and its remainder has the dividend's sign, so this rounds up for
+/// every integer.
 macro_rules! due_minute {
     ($column:literal) => {
         concat!("(", $column, " / 60000 + (", $column, " % 60000 > 0))")

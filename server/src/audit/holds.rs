@@ -117,8 +117,8 @@ const REISSUED: &str = "
       AND (o.coupon_id IS NULL OR o.status <> 1 OR o.user_id <> n.user_id
            OR o.template_id <> n.template_id)";
 
-/// Every coupon and redemption is sound in itself and confirmed by what it points at, splits add up,
-/// and the log leads to where they are.
+/// Every coupon and redemption is sound in itself and confirmed by what it points at, splits add
+/// up, and the log leads to where they are.
 pub(super) async fn check(snapshot: &mut Snapshot<'_>) -> anyhow::Result<Check> {
     let mut findings = Findings::default();
     for sql in [

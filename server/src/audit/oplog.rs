@@ -15,8 +15,8 @@ macro_rules! operation {
 }
 
 /// Each coupon's entries in order: a legal edge each, starting where the one before ended, a lock
-/// ended by the order that took it, and the last ending in the stored status. Claims write no entry;
-/// expiry by the clock writes none for the coupon, so AVAILABLE may be stored EXPIRED.
+/// ended by the order that took it, and the last ending in the stored status. Claims write no
+/// entry; expiry by the clock writes none for the coupon, so AVAILABLE may be stored EXPIRED.
 const ILLEGAL_PATH: &str = concat!(
     "SELECT printf('coupon %d, operation %d (%s): %s', coupon_id, operation_id, ",
     operation!("operation"),

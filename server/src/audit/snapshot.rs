@@ -151,7 +151,8 @@ impl<'c> Snapshot<'c> {
         Ok(())
     }
 
-    /// The rows of a query that takes two numbers; for queries that answer a bounded number of rows.
+    /// The rows of a query that takes two numbers, for queries that answer a bounded number of
+    /// rows.
     pub(super) async fn chunk(
         &mut self,
         sql: &'static str,

@@ -7,11 +7,14 @@ use sqlx::Row;
 
 use super::{findings::Findings, snapshot::Snapshot};
 
+/// A coupon's part as stored: coupon, template, discount, shares (line, discount).
+type StoredUse = (i64, i64, i64, Vec<(String, i64)>);
+
 /// An evaluation as stored, money in minor units.
 #[derive(Debug, Deserialize)]
 struct Stored {
-    /// Coupon, template, discount, shares (line, discount).
-    uses: Vec<(i64, i64, i64, Vec<(String, i64)>)>,
+    /// In the order applied.
+    uses: Vec<StoredUse>,
     /// Line, amount, discount.
     lines: Vec<(String, i64, i64)>,
 }
@@ -78,7 +81,9 @@ fn subtract<'a>(
         sum += i128::from(*share);
         match left.get_mut(line.as_str()) {
             None => {
-                return Some(format!("coupon {coupon} has a share on line `{line}`, which is none"));
+                return Some(format!(
+                    "coupon {coupon} has a share on line `{line}`, which is none"
+                ));
             }
             Some(_) if *share <= 0 => {
                 return Some(format!("coupon {coupon} has a share of {share} on line `{line}`"));

@@ -7,9 +7,14 @@ use sqlx::Row;
 
 use super::{Check, findings::Findings, snapshot::Snapshot};
 
+/// A raise of the total writes the template first and its buckets right after, and the next start
+/// finishes one that was cut off: only that state is wrong and yet mends itself.
 const NOT_THE_TOTAL: &str = "
-    SELECT printf('template %d: %d pieces granted to its buckets, its total is %d',
-                  t.template_id, IFNULL(SUM(b.granted), 0), t.total_count)
+    SELECT printf('template %d: %d pieces granted to its buckets, its total is %d%s',
+                  t.template_id, IFNULL(SUM(b.granted), 0), t.total_count,
+                  CASE WHEN IFNULL(SUM(b.granted), 0) < t.total_count
+                       THEN ' (audit again if the total was being raised just now, or restart '
+                            || 'the server if it stopped meanwhile)' ELSE '' END)
     FROM template AS t LEFT JOIN stock_bucket AS b ON b.template_id = t.template_id
     WHERE t.published_at IS NOT NULL
     GROUP BY t.template_id HAVING IFNULL(SUM(b.granted), 0) <> t.total_count";

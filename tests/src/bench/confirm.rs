@@ -30,10 +30,7 @@ impl H2Load {
         bodies: impl IntoIterator<Item = &'a Bytes>,
     ) -> Self {
         let bodies = bodies.into_iter().map(framed).collect();
-        Self {
-            uri: format!("http://{addr}{path}"),
-            bodies,
-        }
+        Self { uri: format!("http://{addr}{path}"), bodies }
     }
 
     /// Calls per second when the bodies take turns, from one pass with each.
@@ -51,19 +48,8 @@ impl H2Load {
     async fn pass(&self, body: &Path) -> anyhow::Result<f64> {
         let output = Command::new("h2load")
             .args(["-n", &H2LOAD_CALLS.to_string(), "-t", "1"])
-            .args([
-                "-c",
-                &load::CONNECTIONS.to_string(),
-                "-m",
-                &load::DEPTH.to_string(),
-            ])
-            .args([
-                "-H",
-                "content-type: application/grpc",
-                "-H",
-                "te: trailers",
-                "-d",
-            ])
+            .args(["-c", &load::CONNECTIONS.to_string(), "-m", &load::DEPTH.to_string()])
+            .args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"])
             .arg(body)
             .arg(&self.uri)
             .kill_on_drop(true)
@@ -116,15 +102,8 @@ pub async fn h2load(ours: &H2Load, echo: &H2Load, ratio: f64, root: &Path) -> St
 /// One line on the CPU time per win that the server takes when `ghz` drives it, beside ours.
 pub async fn ghz(server: &Server, template_id: i64, cpu_us: f64) -> String {
     match ghz_cpu_us(server, template_id).await {
-        Ok(found) => format!(
-            "ghz: {found:.1} CPU-µs per win, {}",
-            deviation(found, cpu_us)
-        ),
-        Err(error) => missing(
-            &error,
-            "ghz",
-            "`go install github.com/bojand/ghz/cmd/ghz@latest`",
-        ),
+        Ok(found) => format!("ghz: {found:.1} CPU-µs per win, {}", deviation(found, cpu_us)),
+        Err(error) => missing(&error, "ghz", "`go install github.com/bojand/ghz/cmd/ghz@latest`"),
     }
 }
 
@@ -137,44 +116,23 @@ async fn ghz_cpu_us(server: &Server, template_id: i64) -> anyhow::Result<f64> {
     let issued_before = server.issued(template_id).await?;
     let cpu_before = cpu::cpu_time(pid)?;
     let output = Command::new("ghz")
-        .args([
-            "--insecure",
-            "--call",
-            "coupon.v1.CouponService/Claim",
-            "-d",
-            &claim,
-        ])
-        .args([
-            "-n",
-            &GHZ_CALLS.to_string(),
-            "--connections",
-            &load::CONNECTIONS.to_string(),
-        ])
+        .args(["--insecure", "--call", "coupon.v1.CouponService/Claim", "-d", &claim])
+        .args(["-n", &GHZ_CALLS.to_string(), "--connections", &load::CONNECTIONS.to_string()])
         .args(["-c", &(load::CONNECTIONS * load::DEPTH).to_string()])
         .arg(server.addr().to_string())
         .kill_on_drop(true)
         .output()
         .await?;
     let used = cpu::cpu_time(pid)?.saturating_sub(cpu_before);
-    let wins = server
-        .issued(template_id)
-        .await?
-        .saturating_sub(issued_before);
+    let wins = server.issued(template_id).await?.saturating_sub(issued_before);
     let log = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success() && wins > 0,
-        "ghz won nothing: {log}"
-    );
+    ensure!(output.status.success() && wins > 0, "ghz won nothing: {log}");
     Ok(used.as_secs_f64() * 1e6 / wins as f64)
 }
 
 fn deviation(found: f64, ours: f64) -> String {
     let percent = (found / ours - 1.0) * 100.0;
-    let verdict = if percent.abs() <= DEVIATION_MAX_PERCENT {
-        "within"
-    } else {
-        "outside"
-    };
+    let verdict = if percent.abs() <= DEVIATION_MAX_PERCENT { "within" } else { "outside" };
     format!("{percent:+.1} % from ours, {verdict} {DEVIATION_MAX_PERCENT} %")
 }
 
@@ -205,10 +163,7 @@ mod tests {
 
     #[test]
     fn a_frame_carries_the_length_of_its_message() {
-        assert_eq!(
-            framed(&Bytes::from_static(b"abc")).as_ref(),
-            b"\0\0\0\0\x03abc"
-        );
+        assert_eq!(framed(&Bytes::from_static(b"abc")).as_ref(), b"\0\0\0\0\x03abc");
     }
 
     #[test]
@@ -221,9 +176,6 @@ mod tests {
     fn an_absent_tool_is_told_with_its_remedy() {
         let absent = io::Error::from(io::ErrorKind::NotFound).into();
         let line = missing(&absent, "h2load", "install it");
-        assert_eq!(
-            line,
-            "not confirmed by h2load: it is not installed (install it)"
-        );
+        assert_eq!(line, "not confirmed by h2load: it is not installed (install it)");
     }
 }

@@ -62,17 +62,10 @@ pub struct EchoResponse {
 /// A request of exactly `request_bytes` that asks for an answer of `response_bytes`. A size smaller
 /// than the wish itself needs is raised to it.
 pub fn request_of(request_bytes: usize, response_bytes: u32) -> EchoRequest {
-    let wish = EchoRequest {
-        response_bytes,
-        ..EchoRequest::default()
-    };
+    let wish = EchoRequest { response_bytes, ..EchoRequest::default() };
     let (filler_bytes, pad) = sized(request_bytes.saturating_sub(wish.encoded_len()));
     let filler = Bytes::from(vec![0; filler_bytes]);
-    EchoRequest {
-        filler,
-        pad,
-        ..wish
-    }
+    EchoRequest { filler, pad, ..wish }
 }
 
 /// How long a `bytes` field has to be, and whether a `bool` field has to be added, for both together
@@ -107,10 +100,7 @@ impl EchoService {
     /// Answers with `response_bytes` where the request does not say how many.
     pub fn new(response_bytes: u32) -> Self {
         let zeros = Bytes::from(vec![0; RESPONSE_BYTES_MAX as usize]);
-        Self {
-            response_bytes,
-            zeros,
-        }
+        Self { response_bytes, zeros }
     }
 
     fn answer(&self, request: &EchoRequest) -> Result<EchoResponse, Status> {
@@ -124,10 +114,7 @@ impl EchoService {
             )));
         }
         let (filler_bytes, pad) = sized(wanted as usize);
-        Ok(EchoResponse {
-            filler: self.zeros.slice(..filler_bytes),
-            pad,
-        })
+        Ok(EchoResponse { filler: self.zeros.slice(..filler_bytes), pad })
     }
 }
 
@@ -186,15 +173,8 @@ impl EchoProcess {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("coupon-echo has no standard output")?;
-        let line = BufReader::new(stdout)
-            .lines()
-            .next_line()
-            .await?
-            .unwrap_or_default();
+        let stdout = child.stdout.take().context("coupon-echo has no standard output")?;
+        let line = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
         let addr = line
             .strip_prefix("listening on ")
             .and_then(|addr| addr.parse().ok())
@@ -224,28 +204,16 @@ pub struct EchoCalls {
 impl EchoCalls {
     /// Requests that are encoded call by call, as fresh claims are: (request, answer) in bytes.
     pub fn encoded(sizes: &[(usize, usize)]) -> Self {
-        let requests = sizes
-            .iter()
-            .map(|&(request, answer)| request_of(request, answer as u32));
+        let requests = sizes.iter().map(|&(request, answer)| request_of(request, answer as u32));
         let path = PathAndQuery::from_static(ECHO_PATH);
-        Self {
-            path,
-            requests: requests.collect(),
-            prepared: None,
-        }
+        Self { path, requests: requests.collect(), prepared: None }
     }
 
     /// Requests that are encoded beforehand.
     pub fn prepared(sizes: &[(usize, usize)]) -> Self {
         let calls = Self::encoded(sizes);
-        let bodies = calls
-            .requests
-            .iter()
-            .map(|request| request.encode_to_vec().into());
-        Self {
-            prepared: Some(bodies.collect()),
-            ..calls
-        }
+        let bodies = calls.requests.iter().map(|request| request.encode_to_vec().into());
+        Self { prepared: Some(bodies.collect()), ..calls }
     }
 }
 
@@ -257,10 +225,7 @@ impl EchoCalls {
 
     /// Every request once, encoded.
     pub fn bodies(&self) -> Vec<Bytes> {
-        self.requests
-            .iter()
-            .map(|request| request.encode_to_vec().into())
-            .collect()
+        self.requests.iter().map(|request| request.encode_to_vec().into()).collect()
     }
 }
 
@@ -274,7 +239,9 @@ impl Operation for EchoCalls {
         };
         let answer = match conn.unary(&self.path, body).await {
             Ok(answer) => answer,
-            Err(status) => return Verdict::Violated(format!("the echo failed: {status}")),
+            Err(failure) => {
+                return Verdict::Violated(format!("the echo failed: {}", failure.status()));
+            }
         };
         let bytes = answer.len();
         match EchoResponse::decode(answer) {
@@ -292,11 +259,7 @@ mod tests {
     fn every_request_has_exactly_the_size_asked_for() {
         // The wish takes 3 bytes; one more cannot be filled.
         for bytes in (5..600).chain(16_380..16_400) {
-            assert_eq!(
-                request_of(bytes, 150).encoded_len(),
-                bytes,
-                "request of {bytes} bytes"
-            );
+            assert_eq!(request_of(bytes, 150).encoded_len(), bytes, "request of {bytes} bytes");
         }
     }
 
@@ -304,29 +267,17 @@ mod tests {
     fn every_answer_has_exactly_the_size_asked_for() {
         let service = EchoService::new(77);
         for bytes in (2..600).chain(16_380..16_400) {
-            let request = EchoRequest {
-                response_bytes: bytes,
-                ..EchoRequest::default()
-            };
+            let request = EchoRequest { response_bytes: bytes, ..EchoRequest::default() };
             let answer = service.answer(&request).expect("within bounds");
-            assert_eq!(
-                answer.encoded_len(),
-                bytes as usize,
-                "answer of {bytes} bytes"
-            );
+            assert_eq!(answer.encoded_len(), bytes as usize, "answer of {bytes} bytes");
         }
-        let unasked = service
-            .answer(&EchoRequest::default())
-            .expect("within bounds");
+        let unasked = service.answer(&EchoRequest::default()).expect("within bounds");
         assert_eq!(unasked.encoded_len(), 77);
     }
 
     #[test]
     fn a_huge_answer_is_refused() {
-        let request = EchoRequest {
-            response_bytes: u32::MAX,
-            ..EchoRequest::default()
-        };
+        let request = EchoRequest { response_bytes: u32::MAX, ..EchoRequest::default() };
         let refused = EchoService::new(1).answer(&request).expect_err("too large");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     }

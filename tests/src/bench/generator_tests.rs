@@ -28,9 +28,7 @@ async fn echo() -> (Target, JoinHandle<()>) {
         let incoming = TcpIncoming::from(listener);
         service.serve_with_incoming(incoming).await.expect("serves");
     });
-    let target = Target::connect(addr, std::process::id())
-        .await
-        .expect("connects");
+    let target = Target::connect(addr, std::process::id()).await.expect("connects");
     (target, serving)
 }
 
@@ -44,27 +42,18 @@ struct Remembering {
 impl Operation for Remembering {
     async fn run(&self, conn: &mut Connection, seq: u64) -> Verdict {
         let verdict = self.calls.run(conn, seq).await;
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(seq);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seq);
         verdict
     }
 }
 
 fn remembering() -> Remembering {
     let calls = EchoCalls::encoded(&[(50, 150), (50, 300)]);
-    Remembering {
-        calls,
-        seen: Arc::default(),
-    }
+    Remembering { calls, seen: Arc::default() }
 }
 
 fn distinct(operation: &Remembering) -> usize {
-    let seen = operation
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let seen = operation.seen.lock().unwrap_or_else(PoisonError::into_inner);
     let distinct: HashSet<u64> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len(), "a number was used twice");
     distinct.len()
@@ -74,14 +63,9 @@ fn distinct(operation: &Remembering) -> usize {
 async fn a_closed_loop_makes_exactly_the_calls_of_its_budget() {
     let (target, serving) = echo().await;
     let (operation, next) = (remembering(), Arc::new(AtomicU64::new(0)));
-    let load = closed(&target, &operation, &Budget::count(&next, 3_000))
-        .await
-        .expect("runs");
+    let load = closed(&target, &operation, &Budget::count(&next, 3_000)).await.expect("runs");
     check_load(&load).expect("every answer has the size asked for");
-    assert_eq!(
-        (load.ops(), load.done_us.len(), distinct(&operation)),
-        (3_000, 3_000, 3_000)
-    );
+    assert_eq!((load.ops(), load.done_us.len(), distinct(&operation)), (3_000, 3_000, 3_000));
     assert!(load.rate() > 0.0);
     serving.abort();
 }
@@ -91,9 +75,7 @@ async fn a_warm_up_ends_and_uses_fresh_numbers() {
     let (target, serving) = echo().await;
     let (operation, next) = (remembering(), Arc::new(AtomicU64::new(0)));
     let ms = Duration::from_millis;
-    let load = warm_up(&target, &operation, &next, ms(20), ms(60))
-        .await
-        .expect("runs");
+    let load = warm_up(&target, &operation, &next, ms(20), ms(60)).await.expect("runs");
     assert_eq!(load.ops() as usize, distinct(&operation));
     assert_eq!(next.load(Ordering::Relaxed), load.ops());
     serving.abort();
@@ -104,14 +86,8 @@ async fn an_open_loop_makes_every_scheduled_call_and_counts_those_after_the_warm
     let (target, serving) = echo().await;
     let (operation, next) = (remembering(), Arc::new(AtomicU64::new(0)));
     let ms = Duration::from_millis;
-    let schedule = Schedule {
-        rate: 1_000.0,
-        warm_up: ms(100),
-        length: ms(300),
-    };
-    let load = open(&target, &operation, &next, schedule)
-        .await
-        .expect("runs");
+    let schedule = Schedule { rate: 1_000.0, warm_up: ms(100), length: ms(300) };
+    let load = open(&target, &operation, &next, schedule).await.expect("runs");
     assert_eq!((load.ops(), distinct(&operation)), (300, 400));
     assert_eq!(load.elapsed, ms(300));
     serving.abort();
@@ -143,10 +119,7 @@ async fn an_unknown_method_is_refused_by_the_echo() {
     let (target, serving) = echo().await;
     let path = http::uri::PathAndQuery::from_static("/coupon.bench.v1.EchoService/Other");
     let refused = target.connection().unary(&path, bytes::Bytes::new()).await;
-    assert_eq!(
-        refused.expect_err("no such method").code(),
-        tonic::Code::Unimplemented
-    );
+    assert_eq!(refused.expect_err("no such method").code, tonic::Code::Unimplemented);
     serving.abort();
 }
 
@@ -154,15 +127,8 @@ async fn an_unknown_method_is_refused_by_the_echo() {
 async fn the_textbook_locks_and_confirms_every_order_once() {
     let root = std::env::temp_dir();
     let mut textbook = Textbook::prepare(&root, 5).await.expect("fills");
-    let written = textbook
-        .write(Duration::from_secs(60))
-        .await
-        .expect("writes");
+    let written = textbook.write(Duration::from_secs(60)).await.expect("writes");
     assert!(written.pairs_per_second > 0.0);
-    textbook
-        .write(Duration::from_secs(60))
-        .await
-        .err()
-        .expect("no coupon is left");
+    textbook.write(Duration::from_secs(60)).await.err().expect("no coupon is left");
     assert_eq!(textbook.used_coupons().await.expect("counts"), 10);
 }

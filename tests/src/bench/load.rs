@@ -13,68 +13,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::uri::PathAndQuery;
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    transport::{Channel, Endpoint},
-};
+use tokio::task::JoinSet;
+use tonic::transport::Endpoint;
 
-use super::{codec::BytesCodec, cpu, stats::Latency};
+pub use super::wire::Connection;
+use super::{cpu, stats::Latency};
 
 /// Connections of the generator.
 pub const CONNECTIONS: usize = 8;
 /// Calls in flight on each connection in the closed loop.
 pub const DEPTH: usize = 64;
-
-/// One connection; clones share it.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    grpc: Grpc<Channel>,
-}
-
-impl Connection {
-    /// A unary call with a prepared body.
-    pub async fn unary(&mut self, path: &PathAndQuery, body: Bytes) -> Result<Bytes, Status> {
-        self.grpc.ready().await.map_err(unreachable_server)?;
-        let request = Request::new(body);
-        let answer = self.grpc.unary(request, path.clone(), BytesCodec).await;
-        Ok(answer.map_err(explained)?.into_inner())
-    }
-
-    /// A bidirectional stream of prepared bodies.
-    pub async fn stream(
-        &mut self,
-        path: &PathAndQuery,
-        bodies: UnboundedReceiver<Bytes>,
-    ) -> Result<tonic::Streaming<Bytes>, Status> {
-        self.grpc.ready().await.map_err(unreachable_server)?;
-        let bodies = tokio_stream::wrappers::UnboundedReceiverStream::new(bodies);
-        let answers = self.grpc.streaming(Request::new(bodies), path.clone(), BytesCodec).await?;
-        Ok(answers.into_inner())
-    }
-}
-
-/// A failure of the connection says no more than "transport error": its causes are added, and it is
-/// told apart from an answer of the server.
-fn explained(status: Status) -> Status {
-    let mut cause = std::error::Error::source(&status);
-    if cause.is_none() {
-        return status;
-    }
-    let mut text = status.message().to_owned();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    Status::unavailable(text)
-}
-
-fn unreachable_server(error: tonic::transport::Error) -> Status {
-    Status::unavailable(format!("connection is lost: {error}"))
-}
 
 /// A process under load and the connections to it.
 #[derive(Clone, Debug)]
@@ -92,9 +40,7 @@ impl Target {
         for _ in 0..CONNECTIONS {
             let channel =
                 endpoint.connect().await.with_context(|| format!("no server at {addr}"))?;
-            let origin = endpoint.uri().clone();
-            let grpc = Grpc::with_origin(channel, origin).max_decoding_message_size(usize::MAX);
-            connections.push(Connection { grpc });
+            connections.push(Connection::new(channel));
         }
         Ok(Self { pid, connections })
     }

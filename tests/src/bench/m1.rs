@@ -17,7 +17,7 @@ use super::{
     report::{Bound, Row, Runs},
     server::{Server, check_load},
     stage::Stage,
-    workload::{WonClaim, claim, claim_path, judge_failure},
+    workload::{WonClaim, claim, claim_path, judge_failed_call},
 };
 
 const USERS_MAX: u64 = 100_000;
@@ -34,9 +34,7 @@ impl Refusals {
     pub(super) fn new(stage: &Stage) -> Self {
         let users = stage.rows.min(USERS_MAX);
         let prepare = |template_id: i64| -> Arc<[Bytes]> {
-            (0..users)
-                .map(|seq| claim(seq, template_id).encode_to_vec().into())
-                .collect()
+            (0..users).map(|seq| claim(seq, template_id).encode_to_vec().into()).collect()
         };
         Self {
             path: claim_path(),
@@ -49,11 +47,7 @@ impl Refusals {
 impl Operation for Refusals {
     async fn run(&self, conn: &mut Connection, seq: u64) -> Verdict {
         let repeats = seq.is_multiple_of(2);
-        let bodies = if repeats {
-            &self.repeated
-        } else {
-            &self.sold_out
-        };
+        let bodies = if repeats { &self.repeated } else { &self.sold_out };
         let body = bodies[(seq / 2 % bodies.len() as u64) as usize].clone();
         let answer = conn.unary(&self.path, body).await;
         match (repeats, answer) {
@@ -61,9 +55,9 @@ impl Operation for Refusals {
                 Ok(won) if won.replayed => Verdict::Done,
                 _ => Verdict::Violated(format!("repeated claim {seq} was not called a replay")),
             },
-            (false, Err(status)) if status.code() == Code::FailedPrecondition => Verdict::Refused,
+            (false, Err(failure)) if failure.code == Code::FailedPrecondition => Verdict::Refused,
             (false, Ok(_)) => Verdict::Violated(format!("claim {seq} won what is sold out")),
-            (_, Err(status)) => judge_failure(seq, status.code(), status.message()),
+            (_, Err(failure)) => judge_failed_call(seq, &failure),
         }
     }
 }
@@ -80,34 +74,17 @@ async fn sizes(refusals: &Refusals, target: &Target) -> anyhow::Result<Sizes> {
     let mut conn = target.connection();
     let body = refusals.repeated[0].clone();
     let request = body.len();
-    let replay = conn
-        .unary(&refusals.path, body)
-        .await
-        .context("the replay was refused")?;
+    let replay = conn.unary(&refusals.path, body).await;
+    let replay = replay.map_err(|failure| failure.status()).context("the replay was refused")?;
     let answer = v1::ClaimResponse::decode(replay.clone())?;
-    ensure!(
-        answer.replayed && answer.coupon.is_some(),
-        "the replay answered {answer:?}"
-    );
-    let Err(status) = conn
-        .unary(&refusals.path, refusals.sold_out[0].clone())
-        .await
-    else {
+    ensure!(answer.replayed && answer.coupon.is_some(), "the replay answered {answer:?}");
+    let Err(failure) = conn.unary(&refusals.path, refusals.sold_out[0].clone()).await else {
         anyhow::bail!("a template without a piece left gave one");
     };
-    let info = status
-        .get_details_error_info()
-        .context("the refusal has no ErrorInfo")?;
-    ensure!(
-        info.reason == "SOLD_OUT",
-        "the refusal's reason is {}",
-        info.reason
-    );
-    Ok(Sizes {
-        request,
-        replay: replay.len(),
-        refusal: status.details().len(),
-    })
+    let status = failure.status();
+    let info = status.get_details_error_info().context("the refusal has no ErrorInfo")?;
+    ensure!(info.reason == "SOLD_OUT", "the refusal's reason is {}", info.reason);
+    Ok(Sizes { request, replay: replay.len(), refusal: status.details().len() })
 }
 
 pub(super) async fn measure(
@@ -119,24 +96,20 @@ pub(super) async fn measure(
     let server = stage.serve().await?;
     let refusals = Refusals::new(&stage);
     let sizes = sizes(&refusals, &server.target).await?;
-    let echo = EchoCalls::prepared(&[
-        (sizes.request, sizes.replay),
-        (sizes.request, sizes.refusal),
-    ]);
+    let echo =
+        EchoCalls::prepared(&[(sizes.request, sizes.replay), (sizes.request, sizes.refusal)]);
     let mut row = run(bench, name, &stage, &server, &refusals, &echo).await?;
     row.notes.push(format!(
         "request {} bytes; answers: replay {}, sold out {} of details",
         sizes.request, sizes.replay, sizes.refusal
     ));
     let resident = server.resident_bytes()? / 1_000_000;
-    row.notes
-        .push(format!("server's resident memory {resident} MB"));
+    row.notes.push(format!("server's resident memory {resident} MB"));
     let headline = row.ratio.unwrap_or_default();
     let bodies = [&refusals.repeated[0], &refusals.sold_out[0]];
     let ours = confirm::H2Load::new(server.addr(), &refusals.path, bodies);
     let baseline = confirm::echo_h2load(bench.echo_process.addr(), &echo);
-    row.notes
-        .push(confirm::h2load(&ours, &baseline, headline, &bench.root).await);
+    row.notes.push(confirm::h2load(&ours, &baseline, headline, &bench.root).await);
 
     ensure_nothing_won(&server, &stage).await?;
     server.stop().await?;
@@ -174,9 +147,7 @@ async fn run(
         "the generator takes {beside_ours:.1} CPU-µs per operation, {beside_echo:.1} with the echo"
     ));
     if unsettled > 0 {
-        row.notes.push(format!(
-            "{unsettled} calls were shed or timed out and are not counted"
-        ));
+        row.notes.push(format!("{unsettled} calls were shed or timed out and are not counted"));
     }
     Ok(row)
 }

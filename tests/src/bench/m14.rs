@@ -16,22 +16,14 @@ pub(super) async fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Row
     let plan = &bench.plan;
     let warm_up_pairs = plan.pairs / 3;
     let orders_total = warm_up_pairs + plan.pairs * plan.runs as u64;
-    (bench.say)(&format!(
-        "{name}: issuing {} coupons",
-        orders_total * COUPONS
-    ));
+    (bench.say)(&format!("{name}: issuing {} coupons", orders_total * COUPONS));
     let dir = new_dir(&bench.root)?;
     let server = Server::start(dir.path()).await?;
     let orders = Orders::prepare(&server, orders_total).await?;
     let mut textbook = Textbook::prepare(&bench.root, orders_total).await?;
 
     let next = Arc::new(AtomicU64::new(0));
-    let warm_up = closed(
-        &server.target,
-        &orders,
-        &Budget::count(&next, warm_up_pairs),
-    )
-    .await?;
+    let warm_up = closed(&server.target, &orders, &Budget::count(&next, warm_up_pairs)).await?;
     check_load(&warm_up)?;
     textbook.write(plan.slice()).await?;
     let mut runs = Runs::default();
@@ -40,13 +32,7 @@ pub(super) async fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Row
         let mut ours = closed(&server.target, &orders, &Budget::count(&next, plan.pairs)).await?;
         check_load(&ours)?;
         let baseline = textbook.write(plan.length / 2).await?;
-        bench.say_run(
-            name,
-            index,
-            "pairs/s",
-            ours.rate(),
-            baseline.pairs_per_second,
-        );
+        bench.say_run(name, index, "pairs/s", ours.rate(), baseline.pairs_per_second);
         runs.ours.push(ours.rate());
         runs.baseline.push(baseline.pairs_per_second);
         runs.cpu_ours.push(ours.cpu_us());
@@ -62,9 +48,7 @@ pub(super) async fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Row
          baseline writes straight into its file, with no call over the network"
     ));
     if unsettled > 0 {
-        row.notes.push(format!(
-            "{unsettled} pairs were shed or timed out and are not counted"
-        ));
+        row.notes.push(format!("{unsettled} pairs were shed or timed out and are not counted"));
     }
     Ok(row)
 }

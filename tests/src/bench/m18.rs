@@ -15,7 +15,7 @@ use super::{
     report::{Bound, Row, Runs},
     server::{Server, check_load, in_order},
     stage::new_dir,
-    workload::{judge_failure, request_id, template, user},
+    workload::{judge_failed_call, request_id, template, user},
 };
 
 /// Coupons in every wallet, each of another template.
@@ -41,11 +41,7 @@ impl Operation for WalletLists {
         let scattered = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
         let user_id = user(scattered % self.wallets);
         let page_size = WALLET as i32;
-        let request = v1::ListCouponsRequest {
-            user_id,
-            page_size,
-            ..Default::default()
-        };
+        let request = v1::ListCouponsRequest { user_id, page_size, ..Default::default() };
         match conn.unary(&self.path, request.encode_to_vec().into()).await {
             Ok(bytes) => match WalletAnswer::decode(bytes) {
                 Ok(answer) if answer.coupons.len() as u64 == WALLET => Verdict::Done,
@@ -55,7 +51,7 @@ impl Operation for WalletLists {
                 }
                 Err(error) => Verdict::Violated(format!("a wallet is malformed: {error}")),
             },
-            Err(status) => judge_failure(seq, status.code(), status.message()),
+            Err(failure) => judge_failed_call(seq, &failure),
         }
     }
 }
@@ -81,42 +77,23 @@ impl Wallets {
             in_order(calls, |call| {
                 let first = call * USERS_PER_ISSUE;
                 let users = (first..wallets.min(first + USERS_PER_ISSUE))
-                    .map(|seq| v1::IssueUser {
-                        user_id: user(seq),
-                        count: 1,
-                    })
+                    .map(|seq| v1::IssueUser { user_id: user(seq), count: 1 })
                     .collect();
                 let request_id = request_id(round << 32 | call);
                 let source = String::new();
-                issue(
-                    &server,
-                    v1::IssueRequest {
-                        template_id,
-                        request_id,
-                        users,
-                        source,
-                    },
-                )
+                issue(&server, v1::IssueRequest { template_id, request_id, users, source })
             })
             .await?;
         }
         let path = PathAndQuery::from_static("/coupon.v1.CouponService/ListCoupons");
         let lists = WalletLists { path, wallets };
-        Ok(Self {
-            server,
-            lists,
-            rows: wallets * WALLET,
-            _dir: dir,
-        })
+        Ok(Self { server, lists, rows: wallets * WALLET, _dir: dir })
     }
 }
 
 async fn issue(server: &Server, request: v1::IssueRequest) -> anyhow::Result<()> {
     let answer = server.client.issue(request).await?;
-    let failed = answer
-        .outcomes
-        .iter()
-        .find_map(|outcome| outcome.error.as_ref());
+    let failed = answer.outcomes.iter().find_map(|outcome| outcome.error.as_ref());
     anyhow::ensure!(failed.is_none(), "a wallet could not be filled: {failed:?}");
     Ok(())
 }
@@ -138,11 +115,8 @@ pub(super) async fn measure(
     let budget = Budget::time(&next, plan.length);
     let ceiling = closed(&small.server.target, &small.lists, &budget).await?;
     check_load(&ceiling)?;
-    let schedule = Schedule {
-        rate: ceiling.rate() / 2.0,
-        warm_up: plan.length / 5,
-        length: plan.length,
-    };
+    let schedule =
+        Schedule { rate: ceiling.rate() / 2.0, warm_up: plan.length / 5, length: plan.length };
 
     let mut runs = Runs::default();
     for index in 0..plan.runs {

@@ -14,10 +14,7 @@ use super::{
     workload::FreshClaims,
 };
 
-const PACKING: Packing = Packing {
-    batch: 512,
-    depth: 2,
-};
+const PACKING: Packing = Packing { batch: 512, depth: 2 };
 
 /// One measurement of ours on a fresh copy of the stage, checked and audited; the sizes are those
 /// of one claim by itself.

@@ -27,10 +27,9 @@ pub(super) async fn claim_sizes(
     let body = claims.body(0);
     let request = body.len();
     let mut conn = server.target.connection();
-    let answer = conn
-        .unary(&claim_path(), body)
-        .await
-        .context("the first claim was refused")?;
+    let answer = conn.unary(&claim_path(), body).await;
+    let answer =
+        answer.map_err(|failure| failure.status()).context("the first claim was refused")?;
     let bytes = answer.len();
     let verdict = judge_fresh_claim(0, &WonClaim::decode(answer)?);
     load.note(0, verdict, std::time::Duration::ZERO);
@@ -63,11 +62,7 @@ pub(super) async fn run_ours(bench: &Bench, stage: &Stage) -> anyhow::Result<Mea
     server.settle(stage.hot, &mut all).await?;
     server.check_wins(stage.hot, &all.won).await?;
     server.stop_and_audit().await?;
-    Ok(Measured {
-        load,
-        sizes,
-        unsettled,
-    })
+    Ok(Measured { load, sizes, unsettled })
 }
 
 pub(super) async fn measure(
@@ -109,14 +104,11 @@ pub(super) async fn measure(
         stage.rows
     ));
     if unsettled > 0 {
-        row.notes.push(format!(
-            "{unsettled} claims were shed or timed out; settled afterwards"
-        ));
+        row.notes.push(format!("{unsettled} claims were shed or timed out; settled afterwards"));
     }
     let headline = row.cpu_us_ours.unwrap_or_default();
     let (server, _copy) = stage.serve_copy().await?;
-    row.notes
-        .push(confirm::ghz(&server, stage.hot, headline).await);
+    row.notes.push(confirm::ghz(&server, stage.hot, headline).await);
     server.stop().await?;
     Ok(row)
 }

@@ -51,11 +51,7 @@ pub(super) async fn measure(
     let mut all = closed(&server.target, &claims, &Budget::time(&next, length)).await?;
     check_load(&all)?;
     let full_rate = bench.win_rate.unwrap_or_else(|| all.rate());
-    let schedule = Schedule {
-        rate: full_rate / 2.0,
-        warm_up: length / 5,
-        length,
-    };
+    let schedule = Schedule { rate: full_rate / 2.0, warm_up: length / 5, length };
 
     let mut runs = Runs::default();
     let mut syncs = Vec::new();

@@ -82,11 +82,7 @@ fn pace(lanes: &[UnboundedSender<Due>], next: &AtomicU64, schedule: Schedule) {
             thread::sleep(wait);
         }
         let seq = next.fetch_add(1, Ordering::Relaxed);
-        let due = Due {
-            seq,
-            at,
-            counted: offset >= schedule.warm_up,
-        };
+        let due = Due { seq, at, counted: offset >= schedule.warm_up };
         if lane.send(due).is_err() {
             return;
         }

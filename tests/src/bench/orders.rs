@@ -11,7 +11,8 @@ use prost::Message as _;
 use super::{
     load::{Connection, Operation, Verdict},
     server::{Server, in_order},
-    workload::{judge_failure, request_id, template, user},
+    wire::Failure,
+    workload::{judge_failed_call, request_id, template, user},
 };
 
 /// Lines of every cart.
@@ -54,37 +55,16 @@ impl Orders {
         let threshold = server.publish(threshold_off()).await?;
         let first = issue(server, percent, count).await?;
         let second = issue(server, threshold, count).await?;
-        let coupons: Arc<[[i64; 2]]> = first
-            .into_iter()
-            .zip(second)
-            .map(|(first, second)| [first, second])
-            .collect();
-        ensure!(
-            coupons.len() as u64 == count,
-            "some users were given no coupon"
-        );
+        let coupons: Arc<[[i64; 2]]> =
+            first.into_iter().zip(second).map(|(first, second)| [first, second]).collect();
+        ensure!(coupons.len() as u64 == count, "some users were given no coupon");
 
         let cart = Some(cart());
         let coupon_ids = coupons[0].to_vec();
-        let quote = v1::QuoteRequest {
-            user_id: user(0),
-            cart: cart.clone(),
-            coupon_ids,
-        };
-        let best = server
-            .client
-            .quote(quote)
-            .await?
-            .best
-            .context("the coupons are of no use")?;
-        ensure!(
-            best.coupons.len() as u64 == COUPONS,
-            "the coupons do not stack"
-        );
-        let alone = v1::LockRequest {
-            cart,
-            ..v1::LockRequest::default()
-        };
+        let quote = v1::QuoteRequest { user_id: user(0), cart: cart.clone(), coupon_ids };
+        let best = server.client.quote(quote).await?.best.context("the coupons are of no use")?;
+        ensure!(best.coupons.len() as u64 == COUPONS, "the coupons do not stack");
+        let alone = v1::LockRequest { cart, ..v1::LockRequest::default() };
         Ok(Self {
             lock_path: PathAndQuery::from_static("/coupon.v1.RedemptionService/Lock"),
             confirm_path: PathAndQuery::from_static("/coupon.v1.RedemptionService/Confirm"),
@@ -110,9 +90,7 @@ impl Orders {
     }
 
     async fn lock(&self, conn: &mut Connection, seq: u64, coupon_ids: [i64; 2]) -> Verdict {
-        let answer = conn
-            .unary(&self.lock_path, self.lock_body(seq, coupon_ids))
-            .await;
+        let answer = conn.unary(&self.lock_path, self.lock_body(seq, coupon_ids)).await;
         self.judge(seq, answer, v1::RedemptionState::Locked)
     }
 
@@ -123,25 +101,21 @@ impl Orders {
             request_id: request_id(seq),
             coupon_ids: Vec::new(),
         };
-        let answer = conn
-            .unary(&self.confirm_path, request.encode_to_vec().into())
-            .await;
+        let answer = conn.unary(&self.confirm_path, request.encode_to_vec().into()).await;
         self.judge(seq, answer, v1::RedemptionState::Confirmed)
     }
 
     fn judge(
         &self,
         seq: u64,
-        answer: Result<Bytes, tonic::Status>,
+        answer: Result<Bytes, Failure>,
         wanted: v1::RedemptionState,
     ) -> Verdict {
         let bytes = match answer {
             Ok(bytes) => bytes,
-            Err(status) => return judge_failure(seq, status.code(), status.message()),
+            Err(failure) => return judge_failed_call(seq, &failure),
         };
-        let found = Answer::decode(bytes)
-            .ok()
-            .and_then(|answer| answer.redemption);
+        let found = Answer::decode(bytes).ok().and_then(|answer| answer.redemption);
         match found {
             Some(found)
                 if found.state() == wanted && found.discount_minor == self.discount_minor =>
@@ -184,36 +158,19 @@ fn with_benefit(name: &str, benefit: v1::template_rules::Benefit) -> v1::Templat
 
 /// 8折 on every other product of the cart.
 fn percent_off() -> v1::Template {
-    let benefit = v1::Percentage {
-        pay_bps: 8_000,
-        max_discount_minor: 0,
-        threshold_minor: 0,
-    };
-    let mut template = with_benefit(
-        "percentage",
-        v1::template_rules::Benefit::Percentage(benefit),
-    );
-    let products = v1::scope::Products {
-        product_ids: (1..=LINES).step_by(2).collect(),
-    };
+    let benefit = v1::Percentage { pay_bps: 8_000, max_discount_minor: 0, threshold_minor: 0 };
+    let mut template = with_benefit("percentage", v1::template_rules::Benefit::Percentage(benefit));
+    let products = v1::scope::Products { product_ids: (1..=LINES).step_by(2).collect() };
     if let Some(rules) = template.rules.as_mut() {
-        rules.scope = Some(v1::Scope {
-            kind: Some(v1::scope::Kind::Products(products)),
-        });
+        rules.scope = Some(v1::Scope { kind: Some(v1::scope::Kind::Products(products)) });
     }
     template
 }
 
 /// 20.00 off from 100.00 on, whatever is bought.
 fn threshold_off() -> v1::Template {
-    let benefit = v1::ThresholdOff {
-        threshold_minor: 10_000,
-        amount_minor: 2_000,
-    };
-    with_benefit(
-        "threshold",
-        v1::template_rules::Benefit::ThresholdOff(benefit),
-    )
+    let benefit = v1::ThresholdOff { threshold_minor: 10_000, amount_minor: 2_000 };
+    with_benefit("threshold", v1::template_rules::Benefit::ThresholdOff(benefit))
 }
 
 /// The cart of every order.
@@ -226,10 +183,7 @@ fn cart() -> v1::Cart {
         quantity: 1 + line % 4,
         amount_minor: 1_000 + 137 * line,
     });
-    v1::Cart {
-        currency_code: "CNY".to_owned(),
-        lines: lines.collect(),
-    }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: lines.collect() }
 }
 
 /// Gives one coupon to each of the users `0..count`; their ids in that order.
@@ -237,24 +191,12 @@ async fn issue(server: &Server, template_id: i64, count: u64) -> anyhow::Result<
     let calls = in_order(count.div_ceil(USERS_PER_ISSUE), |call| async move {
         let first = call * USERS_PER_ISSUE;
         let users = (first..count.min(first + USERS_PER_ISSUE))
-            .map(|seq| v1::IssueUser {
-                user_id: user(seq),
-                count: 1,
-            })
+            .map(|seq| v1::IssueUser { user_id: user(seq), count: 1 })
             .collect();
-        let request = v1::IssueRequest {
-            template_id,
-            users,
-            ..v1::IssueRequest::default()
-        };
+        let request = v1::IssueRequest { template_id, users, ..v1::IssueRequest::default() };
         let answer = server.client.issue(request).await?;
-        let first_ids = answer
-            .outcomes
-            .iter()
-            .map(|outcome| outcome.coupon_ids.first().copied());
-        first_ids
-            .collect::<Option<Vec<i64>>>()
-            .context("a user was given no coupon")
+        let first_ids = answer.outcomes.iter().map(|outcome| outcome.coupon_ids.first().copied());
+        first_ids.collect::<Option<Vec<i64>>>().context("a user was given no coupon")
     });
     Ok(calls.await?.into_iter().flatten().collect())
 }
@@ -266,10 +208,7 @@ mod tests {
     #[test]
     fn a_lock_body_made_of_two_parts_is_one_request() {
         let cart = cart();
-        let alone = v1::LockRequest {
-            cart: Some(cart.clone()),
-            ..v1::LockRequest::default()
-        };
+        let alone = v1::LockRequest { cart: Some(cart.clone()), ..v1::LockRequest::default() };
         let orders = Orders {
             lock_path: PathAndQuery::from_static("/lock"),
             confirm_path: PathAndQuery::from_static("/confirm"),
@@ -294,26 +233,13 @@ mod tests {
         };
         let state = v1::RedemptionState::Locked;
         let answer = |discount_minor| {
-            let redemption = v1::Redemption {
-                state: state.into(),
-                discount_minor,
-                ..Default::default()
-            };
-            Ok(v1::LockResponse {
-                redemption: Some(redemption),
-            }
-            .encode_to_vec()
-            .into())
+            let redemption =
+                v1::Redemption { state: state.into(), discount_minor, ..Default::default() };
+            Ok(v1::LockResponse { redemption: Some(redemption) }.encode_to_vec().into())
         };
         assert_eq!(orders.judge(0, answer(5), state), Verdict::Done);
-        assert!(matches!(
-            orders.judge(0, answer(6), state),
-            Verdict::Violated(_)
-        ));
+        assert!(matches!(orders.judge(0, answer(6), state), Verdict::Violated(_)));
         let confirmed = v1::RedemptionState::Confirmed;
-        assert!(matches!(
-            orders.judge(0, answer(5), confirmed),
-            Verdict::Violated(_)
-        ));
+        assert!(matches!(orders.judge(0, answer(5), confirmed), Verdict::Violated(_)));
     }
 }

@@ -92,11 +92,7 @@ impl Runs {
     pub fn row(&self, name: &str, unit: &'static str, bound: Bound, target: f64, rows: u64) -> Row {
         let pairs = self.ours.iter().zip(&self.baseline);
         let ratios: Vec<f64> = pairs.map(|(ours, baseline)| ours / baseline).collect();
-        let judged = if ratios.is_empty() {
-            &self.ours
-        } else {
-            &ratios
-        };
+        let judged = if ratios.is_empty() { &self.ours } else { &ratios };
         let value = median(judged);
         let met = match bound {
             Bound::AtLeast => value >= target,
@@ -149,11 +145,7 @@ pub fn table(rows: &[Row]) -> String {
     let mut lines: Vec<[String; 10]> = vec![HEADS.map(str::to_owned)];
     lines.extend(rows.iter().map(cells));
     let widths: [usize; 10] = std::array::from_fn(|column| {
-        lines
-            .iter()
-            .map(|line| line[column].chars().count())
-            .max()
-            .unwrap_or(0)
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
     });
     let mut text = String::new();
     for line in &lines {
@@ -178,10 +170,9 @@ fn cells(row: &Row) -> [String; 10] {
         Bound::AtLeast => "≥",
         Bound::AtMost => "≤",
     };
-    let ratio = row.ratio.map_or_else(
-        || "-".to_owned(),
-        |ratio| format!("{ratio:.3} [{least:.3}, {greatest:.3}]"),
-    );
+    let ratio = row
+        .ratio
+        .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3} [{least:.3}, {greatest:.3}]"));
     [
         row.name.clone(),
         quantity(Some(row.ours)),
@@ -192,11 +183,7 @@ fn cells(row: &Row) -> [String; 10] {
         if row.met { "met" } else { "missed" }.to_owned(),
         format!("{} ({})", fine(row.cpu_us_ours), fine(row.cpu_us_baseline)),
         format!("{}/{}", quantity(row.p50_us), quantity(row.p99_us)),
-        format!(
-            "{}/{}",
-            quantity(row.refused_p50_us),
-            quantity(row.refused_p99_us)
-        ),
+        format!("{}/{}", quantity(row.refused_p50_us), quantity(row.refused_p99_us)),
     ]
 }
 
@@ -217,10 +204,7 @@ mod tests {
             ours: vec![90.0, 80.0, 100.0],
             baseline: vec![100.0, 100.0, 200.0],
             cpu_ours: vec![12.0, 14.0, 13.0],
-            done: vec![Latency {
-                p50_us: 5.0,
-                p99_us: 50.0,
-            }],
+            done: vec![Latency { p50_us: 5.0, p99_us: 50.0 }],
             ..Runs::default()
         }
     }
@@ -244,10 +228,7 @@ mod tests {
 
     #[test]
     fn without_a_baseline_the_value_itself_is_judged() {
-        let lone = Runs {
-            ours: vec![250.0],
-            ..Runs::default()
-        };
+        let lone = Runs { ours: vec![250.0], ..Runs::default() };
         let row = lone.row("RSS@1e6", "MB", Bound::AtMost, 300.0, 1_000_000);
         assert!(row.met);
         assert_eq!((row.ratio, row.range), (None, [250.0, 250.0]));

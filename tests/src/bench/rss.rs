@@ -29,10 +29,7 @@ pub(super) async fn measure(
     server.stop().await?;
 
     let filled = stage.filled_resident_bytes as f64 / MB;
-    let runs = Runs {
-        ours: vec![filled.max(called)],
-        ..Runs::default()
-    };
+    let runs = Runs { ours: vec![filled.max(called)], ..Runs::default() };
     let mut row = runs.row(name, "MB", Bound::AtMost, TARGET_MB, stage.rows);
     row.notes.push(format!(
         "resident with {} rows: {filled:.0} MB after storing them, {started:.0} MB after a restart, \

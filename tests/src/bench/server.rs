@@ -43,12 +43,7 @@ impl Server {
         };
         let client = CouponClient::connect(config).await?;
         let target = Target::connect(process.addr(), process.pid()).await?;
-        Ok(Self {
-            process,
-            data_dir: data_dir.to_owned(),
-            client,
-            target,
-        })
+        Ok(Self { process, data_dir: data_dir.to_owned(), client, target })
     }
 
     /// `HOST:PORT`.
@@ -63,12 +58,7 @@ impl Server {
 
     /// Stops the server.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self {
-            process,
-            client,
-            target,
-            ..
-        } = self;
+        let Self { process, client, target, .. } = self;
         // Connections that stay open would hold up the drain.
         drop((client, target));
         process.stop().await
@@ -98,19 +88,11 @@ impl Server {
 
     /// Creates and publishes a template; its id.
     pub async fn publish(&self, template: v1::Template) -> anyhow::Result<i64> {
-        let create = v1::CreateTemplateRequest {
-            request_id: String::new(),
-            template: Some(template),
-        };
+        let create =
+            v1::CreateTemplateRequest { request_id: String::new(), template: Some(template) };
         let created = self.client.create_template(create).await?;
-        let template_id = created
-            .template
-            .context("CreateTemplate answered nothing")?
-            .template_id;
-        let publish = v1::PublishTemplateRequest {
-            template_id,
-            ..Default::default()
-        };
+        let template_id = created.template.context("CreateTemplate answered nothing")?.template_id;
+        let publish = v1::PublishTemplateRequest { template_id, ..Default::default() };
         self.client.publish_template(publish).await?;
         Ok(template_id)
     }
@@ -123,9 +105,7 @@ impl Server {
                 let answer = self.client.claim(claim(seq, template_id)).await;
                 let answer =
                     answer.with_context(|| format!("cannot settle {}", request_id(seq)))?;
-                let coupon = answer
-                    .coupon
-                    .context("Claim answered OK without a coupon")?;
+                let coupon = answer.coupon.context("Claim answered OK without a coupon")?;
                 anyhow::Ok(coupon.coupon_id)
             })
             .buffer_unordered(SETUP_CALLS_IN_FLIGHT)
@@ -162,11 +142,7 @@ pub async fn in_order<T, F>(count: u64, make: impl Fn(u64) -> F) -> anyhow::Resu
 where
     F: Future<Output = anyhow::Result<T>>,
 {
-    stream::iter(0..count)
-        .map(make)
-        .buffered(SETUP_CALLS_IN_FLIGHT)
-        .try_collect()
-        .await
+    stream::iter(0..count).map(make).buffered(SETUP_CALLS_IN_FLIGHT).try_collect().await
 }
 
 /// Fails when a run met an answer that the platform must not give.

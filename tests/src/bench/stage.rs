@@ -21,10 +21,7 @@ use super::{
 const OUTSIDER: u64 = 1 << 39;
 /// Stock that no run can use up.
 const PLENTY: i64 = 1_000_000_000;
-const FILLING: Packing = Packing {
-    batch: 500,
-    depth: 4,
-};
+const FILLING: Packing = Packing { batch: 500, depth: 4 };
 
 /// A stopped server's folder: `rows` coupons of `stored`, won by the users of operations
 /// `0..rows` under their request ids.
@@ -65,16 +62,7 @@ impl Stage {
         let filled_resident_bytes = server.resident_bytes()?;
         server.stop().await?;
         let root = root.to_owned();
-        Ok(Self {
-            dir,
-            root,
-            rows,
-            stored,
-            sold_out,
-            hot,
-            filled_resident_bytes,
-            fill_rate,
-        })
+        Ok(Self { dir, root, rows, stored, sold_out, hot, filled_resident_bytes, fill_rate })
     }
 
     /// Starts a server on the folder itself; for measurements that store no coupon.
@@ -93,9 +81,7 @@ impl Stage {
 
 /// A folder of our own below `root`, removed when dropped.
 pub fn new_dir(root: &Path) -> anyhow::Result<TempDir> {
-    let made = tempfile::Builder::new()
-        .prefix("coupon-bench-")
-        .tempdir_in(root);
+    let made = tempfile::Builder::new().prefix("coupon-bench-").tempdir_in(root);
     made.with_context(|| format!("cannot make a folder below {}", root.display()))
 }
 

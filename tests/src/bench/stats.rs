@@ -57,10 +57,7 @@ impl Latency {
         }
         let p50s: Vec<f64> = runs.iter().map(|run| run.p50_us).collect();
         let p99s: Vec<f64> = runs.iter().map(|run| run.p99_us).collect();
-        Some(Self {
-            p50_us: median(&p50s),
-            p99_us: median(&p99s),
-        })
+        Some(Self { p50_us: median(&p50s), p99_us: median(&p99s) })
     }
 }
 
@@ -95,26 +92,11 @@ mod tests {
     #[test]
     fn latency_over_runs_takes_each_quantile_apart() {
         let runs = [
-            Latency {
-                p50_us: 1.0,
-                p99_us: 30.0,
-            },
-            Latency {
-                p50_us: 3.0,
-                p99_us: 10.0,
-            },
-            Latency {
-                p50_us: 2.0,
-                p99_us: 20.0,
-            },
+            Latency { p50_us: 1.0, p99_us: 30.0 },
+            Latency { p50_us: 3.0, p99_us: 10.0 },
+            Latency { p50_us: 2.0, p99_us: 20.0 },
         ];
-        assert_eq!(
-            Latency::median_of(&runs),
-            Some(Latency {
-                p50_us: 2.0,
-                p99_us: 20.0
-            })
-        );
+        assert_eq!(Latency::median_of(&runs), Some(Latency { p50_us: 2.0, p99_us: 20.0 }));
         assert_eq!(Latency::median_of(&[]), None);
         assert_eq!(Latency::of(&mut []), None);
     }

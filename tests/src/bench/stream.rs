@@ -62,13 +62,7 @@ struct Lane {
 
 impl Lane {
     fn new(template_id: i64, budget: Budget, batch: u64) -> Self {
-        Self {
-            template_id,
-            budget,
-            batch,
-            sent: HashMap::new(),
-            load: Load::default(),
-        }
+        Self { template_id, budget, batch, sent: HashMap::new(), load: Load::default() }
     }
 
     async fn run(mut self, mut conn: Connection, depth: usize) -> Load {
@@ -96,8 +90,7 @@ impl Lane {
         }
         for (range, sent) in std::mem::take(&mut self.sent).into_values() {
             for seq in range {
-                self.load
-                    .note(seq, Verdict::Unsettled(trouble.clone()), sent.elapsed());
+                self.load.note(seq, Verdict::Unsettled(trouble.clone()), sent.elapsed());
             }
         }
         self.load
@@ -106,19 +99,12 @@ impl Lane {
     /// Sends another message, or closes our side when the budget is spent.
     fn send_next(&mut self, sender: &mut Option<UnboundedSender<Bytes>>) {
         let Some(open) = sender.as_ref() else { return };
-        let range = if self.load.violation.is_none() {
-            self.budget.take(self.batch)
-        } else {
-            None
-        };
+        let range = if self.load.violation.is_none() { self.budget.take(self.batch) } else { None };
         let Some(range) = range else {
             *sender = None;
             return;
         };
-        let claims = range
-            .clone()
-            .map(|seq| claim(seq, self.template_id))
-            .collect();
+        let claims = range.clone().map(|seq| claim(seq, self.template_id)).collect();
         // Numbers are never used twice, so the first one names the message.
         let sequence = range.start as i64;
         let message = v1::ClaimStreamRequest { sequence, claims };
@@ -134,9 +120,7 @@ impl Lane {
         };
         let sequence = answer.sequence;
         let Some((range, sent)) = self.sent.remove(&sequence) else {
-            return self.violated(format!(
-                "sequence {sequence} was answered but is not in flight"
-            ));
+            return self.violated(format!("sequence {sequence} was answered but is not in flight"));
         };
         let (claims, outcomes) = ((range.end - range.start) as usize, answer.outcomes.len());
         if claims != outcomes {

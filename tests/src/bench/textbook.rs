@@ -73,12 +73,7 @@ impl Order {
     fn new(n: i64) -> Self {
         let user_id = (n * 618_033_988_749) % 1_099_511_627_776 + 1_099_511_627_776;
         let now = 1_700_000_000_000 + n;
-        Self {
-            id: n + 1,
-            user_id,
-            order_id: format!("order-{n:012}"),
-            now,
-        }
+        Self { id: n + 1, user_id, order_id: format!("order-{n:012}"), now }
     }
 
     /// (coupon, template) of both.
@@ -102,13 +97,7 @@ impl Textbook {
             .await?;
         sqlx::raw_sql(TABLES).execute(&mut conn).await?;
         sqlx::query(FILL).bind(end).execute(&mut conn).await?;
-        Ok(Self {
-            conn,
-            next: 0,
-            end,
-            evaluation: evaluation(),
-            _dir: dir,
-        })
+        Ok(Self { conn, next: 0, end, evaluation: evaluation(), _dir: dir })
     }
 
     /// Writes orders one after the other for so long, or until the coupons are used up.
@@ -152,10 +141,7 @@ impl Textbook {
             .execute(&mut *tx)
             .await?;
         for (coupon_id, _) in order.coupons() {
-            let update = sqlx::query(LOCK_COUPON)
-                .bind(order.id)
-                .bind(locked_until)
-                .bind(coupon_id);
+            let update = sqlx::query(LOCK_COUPON).bind(order.id).bind(locked_until).bind(coupon_id);
             let done = update.execute(&mut *tx).await?;
             anyhow::ensure!(done.rows_affected() == 1, "coupon {coupon_id} was not free");
         }
@@ -171,21 +157,11 @@ impl Textbook {
             .bind(format!("bench-{:016x}", order.id))
             .bind(order.id);
         let done = update.execute(&mut *tx).await?;
-        anyhow::ensure!(
-            done.rows_affected() == 1,
-            "order {} was not locked",
-            order.id
-        );
+        anyhow::ensure!(done.rows_affected() == 1, "order {} was not locked", order.id);
         for (coupon_id, _) in order.coupons() {
-            let update = sqlx::query(CONFIRM_COUPON)
-                .bind(order.now)
-                .bind(coupon_id)
-                .bind(order.id);
+            let update = sqlx::query(CONFIRM_COUPON).bind(order.now).bind(coupon_id).bind(order.id);
             let done = update.execute(&mut *tx).await?;
-            anyhow::ensure!(
-                done.rows_affected() == 1,
-                "coupon {coupon_id} was not locked"
-            );
+            anyhow::ensure!(done.rows_affected() == 1, "coupon {coupon_id} was not locked");
         }
         log(&mut tx, order, [1, 3, 1]).await?;
         tx.commit().await?;

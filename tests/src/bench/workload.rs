@@ -6,9 +6,12 @@ use coupon_client::v1;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_types::Timestamp;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::load::{Connection, Operation, Verdict};
+use super::{
+    load::{Connection, Operation, Verdict},
+    wire::Failure,
+};
 
 /// 2020-01-01, before every run.
 const LONG_AGO_SECONDS: i64 = 1_577_836_800;
@@ -34,11 +37,7 @@ pub fn request_id(seq: u64) -> String {
     let mut id = String::with_capacity(22);
     id.push_str("bench-");
     // Called for every claim: several times faster than the formatter.
-    id.extend(
-        (0..16)
-            .rev()
-            .map(|digit| char::from(DIGITS[(seq >> (digit * 4)) as usize & 15])),
-    );
+    id.extend((0..16).rev().map(|digit| char::from(DIGITS[(seq >> (digit * 4)) as usize & 15])));
     id
 }
 
@@ -70,17 +69,11 @@ pub fn template(name: &str, total_count: i64) -> v1::Template {
         valid_until: instant(FAR_AHEAD_SECONDS),
     };
     let rules = v1::TemplateRules {
-        benefit: Some(v1::template_rules::Benefit::DirectOff(v1::DirectOff {
-            amount_minor,
-        })),
+        benefit: Some(v1::template_rules::Benefit::DirectOff(v1::DirectOff { amount_minor })),
         currency_code: "CNY".to_owned(),
-        scope: Some(v1::Scope {
-            kind: Some(v1::scope::Kind::All(v1::scope::All {})),
-        }),
+        scope: Some(v1::Scope { kind: Some(v1::scope::Kind::All(v1::scope::All {})) }),
         stacking: v1::Stacking::Stackable.into(),
-        use_window: Some(v1::UseWindow {
-            kind: Some(v1::use_window::Kind::Fixed(fixed)),
-        }),
+        use_window: Some(v1::UseWindow { kind: Some(v1::use_window::Kind::Fixed(fixed)) }),
         time_zone: "Asia/Shanghai".to_owned(),
         per_user_limit: 1,
         audience: v1::Audience::Everyone.into(),
@@ -166,6 +159,12 @@ pub fn judge_failure(seq: u64, code: Code, message: &str) -> Verdict {
     }
 }
 
+/// Judges a call that was not answered OK but has to be.
+pub fn judge_failed_call(seq: u64, failure: &Failure) -> Verdict {
+    let status = failure.status();
+    judge_failure(seq, status.code(), status.message())
+}
+
 /// Claims that win: new users on a template with stock for all.
 #[derive(Clone, Debug)]
 pub struct FreshClaims {
@@ -176,10 +175,7 @@ pub struct FreshClaims {
 impl FreshClaims {
     /// Of this template.
     pub fn new(template_id: i64) -> Self {
-        Self {
-            path: claim_path(),
-            template_id,
-        }
+        Self { path: claim_path(), template_id }
     }
 
     /// The prepared body of operation `seq`.
@@ -195,13 +191,13 @@ impl Operation for FreshClaims {
     }
 }
 
-fn judge_claim_answer(seq: u64, answer: Result<Bytes, Status>) -> Verdict {
+fn judge_claim_answer(seq: u64, answer: Result<Bytes, Failure>) -> Verdict {
     match answer {
         Ok(bytes) => match WonClaim::decode(bytes) {
             Ok(won) => judge_fresh_claim(seq, &won),
             Err(error) => Verdict::Violated(format!("answer of claim {seq} is malformed: {error}")),
         },
-        Err(status) => judge_failure(seq, status.code(), status.message()),
+        Err(failure) => judge_failed_call(seq, &failure),
     }
 }
 
@@ -218,10 +214,7 @@ mod tests {
         let slots: HashSet<i64> = users.iter().map(|user| user % 10_000).collect();
         assert!(slots.len() > 9_000, "only {} slots", slots.len());
         let rising = users.windows(2).filter(|pair| pair[0] < pair[1]).count();
-        assert!(
-            (20_000..30_000).contains(&rising),
-            "{rising} of 50,000 rise"
-        );
+        assert!((20_000..30_000).contains(&rising), "{rising} of 50,000 rise");
         let sizes: HashSet<usize> = (0..1000).map(|seq| claim(seq, 7).encoded_len()).collect();
         assert_eq!(sizes.len(), 1);
     }
@@ -235,27 +228,17 @@ mod tests {
     #[test]
     fn a_claim_answer_is_read_and_judged() {
         let coupon_id = 120_000 + user(3) % 10_000;
-        let coupon = v1::Coupon {
-            coupon_id,
-            name: "x".to_owned(),
-            ..v1::Coupon::default()
-        };
-        let won = v1::ClaimResponse {
-            coupon: Some(coupon),
-            replayed: false,
-        };
+        let coupon = v1::Coupon { coupon_id, name: "x".to_owned(), ..v1::Coupon::default() };
+        let won = v1::ClaimResponse { coupon: Some(coupon), replayed: false };
         let answer = Ok(won.encode_to_vec().into());
         assert_eq!(judge_claim_answer(3, answer), Verdict::Won(coupon_id));
 
-        let replay = v1::ClaimResponse {
-            replayed: true,
-            ..won
-        };
+        let replay = v1::ClaimResponse { replayed: true, ..won };
         let verdict = judge_claim_answer(3, Ok(replay.encode_to_vec().into()));
         assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?}");
-        let sold_out = judge_claim_answer(3, Err(Status::failed_precondition("sold out")));
+        let sold_out = judge_failure(3, Code::FailedPrecondition, "sold out");
         assert!(matches!(sold_out, Verdict::Violated(_)), "{sold_out:?}");
-        let shed = judge_claim_answer(3, Err(Status::resource_exhausted("queue is full")));
+        let shed = judge_failure(3, Code::ResourceExhausted, "queue is full");
         assert!(matches!(shed, Verdict::Unsettled(_)), "{shed:?}");
     }
 }

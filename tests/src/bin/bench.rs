@@ -48,11 +48,7 @@ impl Args {
         if self.quick {
             return Plan::quick();
         }
-        Plan::full(
-            Duration::from_secs(self.seconds),
-            usize::from(self.runs),
-            self.rows,
-        )
+        Plan::full(Duration::from_secs(self.seconds), usize::from(self.runs), self.rows)
     }
 
     fn root(&self) -> anyhow::Result<PathBuf> {
@@ -114,9 +110,5 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let json = serde_json::to_string_pretty(&rows)?;
         fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
