@@ -27,8 +27,8 @@ pub enum CatalogError {
     /// The database could not do it.
     #[error(transparent)]
     Store(#[from] LedgerError),
-    /// The template changed meanwhile: read it again.
-    #[error("the template was changed by somebody else meanwhile")]
+    /// The template changed, or the request id was used, meanwhile: read again.
+    #[error("another call changed the same meanwhile; send it again with the same request id")]
     Raced,
 }
 

@@ -9,8 +9,8 @@ use coupon_domain::{
     time::Timestamp,
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, TransactionTrait, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, SqlErr, TransactionTrait, sea_query::OnConflict,
 };
 
 use super::{
@@ -150,7 +150,8 @@ pub(super) async fn recorded(
     }))
 }
 
-/// Records a request; one that is recorded already stays as it is.
+/// Records a request. [`CatalogError::Raced`] when another call under its id was faster: the caller
+/// finds that one's outcome when it looks again.
 pub(super) async fn record(
     db: &impl ConnectionTrait,
     recorded: &Recorded,
@@ -162,8 +163,14 @@ pub(super) async fn record(
         subject_id: Set(recorded.subject),
         at: Set(recorded.at.as_millis()),
     };
-    request_log::Entity::insert(row).exec_without_returning(db).await?;
-    Ok(())
+    match request_log::Entity::insert(row).exec_without_returning(db).await {
+        Err(error) if is_duplicate(&error) => Err(CatalogError::Raced),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+fn is_duplicate(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
 /// Stores a template with its rule and the request that made it.

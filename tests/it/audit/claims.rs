@@ -111,8 +111,11 @@ async fn defects_of_stock_are_caught() -> anyhow::Result<()> {
             &["I5"],
         ),
         (
-            "was published with 3",
-            format!("UPDATE template SET buckets = 3 WHERE template_id = {T}"),
+            "has 2 buckets numbered up to 2, was published with 3",
+            format!(
+                "UPDATE template SET buckets = 3 WHERE template_id = {T}; \
+                 UPDATE stock_bucket SET bucket = 2 WHERE bucket = 1"
+            ),
             &["I5"],
         ),
         (

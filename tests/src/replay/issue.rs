@@ -91,7 +91,7 @@ impl Drive<'_> {
             let request = IssueRequest {
                 template_id: self.template_ids[coupon],
                 users: users.iter().map(user).collect(),
-                source: format!("campaign {}", campaign.campaign_id),
+                source: format!("campaign-{}", campaign.campaign_id),
                 ..IssueRequest::default()
             };
             let response = self.client.issue(request).await.with_context(|| {
