@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use coupon_domain::time::Timestamp;
-use sea_orm::{ConnectionTrait as _, Statement};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
@@ -173,14 +172,7 @@ async fn place_test_clock(
 
 async fn open_mint(catalog: &Catalog, databases: &Databases) -> anyhow::Result<Mint> {
     let used_until = catalog.minted_until(NODE).await.context("cannot read the node's lease")?;
-    let mut last_operation = 0;
-    for shard in &databases.shards {
-        let sql = "SELECT COALESCE(MAX(operation_id), 0) FROM coupon_operation";
-        let statement = Statement::from_string(shard.write.get_database_backend(), sql);
-        if let Some(row) = shard.write.query_one_raw(statement).await? {
-            last_operation = last_operation.max(row.try_get_by_index::<i64>(0)?);
-        }
-    }
+    let last_operation = backend::last_operation(databases).await?;
     let mint = Mint::new(NODE, used_until, last_operation);
     catalog.raise_lease(&mint).await.context("cannot store the node's lease")?;
     Ok(mint)

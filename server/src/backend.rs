@@ -45,8 +45,9 @@ pub struct Databases {
 /// When the file cannot be opened; the message names it.
 pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databases> {
     let named = || format!("cannot open the database {}", path.display());
-    let write = connect(path, storage, 1).await.with_context(named)?;
-    let read = connect(path, storage, storage.read_connections).await.with_context(named)?;
+    let write = connect(path, storage, 1, storage.cache_kib).await.with_context(named)?;
+    let (readers, cache_kib) = (storage.read_connections, storage.read_cache_kib);
+    let read = connect(path, storage, readers, cache_kib).await.with_context(named)?;
     Ok(Databases {
         shards: vec![ShardConnections { write: write.clone(), read: read.clone() }],
         meta: MetaConnections { write, read },
@@ -57,6 +58,7 @@ async fn connect(
     path: &Path,
     storage: &StorageConfig,
     connections: u32,
+    cache_kib: u32,
 ) -> anyhow::Result<DatabaseConnection> {
     let synchronous = match storage.synchronous {
         Synchronous::Full => SqliteSynchronous::Full,
@@ -70,7 +72,7 @@ async fn connect(
         .busy_timeout(Duration::from_millis(storage.busy_timeout_ms))
         .statement_cache_capacity(STATEMENTS)
         .pragma("wal_autocheckpoint", storage.wal_autocheckpoint_pages.to_string())
-        .pragma("cache_size", format!("-{}", storage.cache_kib))
+        .pragma("cache_size", format!("-{cache_kib}"))
         .foreign_keys(false)
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new()
@@ -122,6 +124,22 @@ async fn refuse_newer<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::Resu
         }
     }
     Ok(())
+}
+
+/// The last id of the operation log on any shard; 0 when there is none.
+///
+/// # Errors
+/// When a shard cannot be read.
+pub async fn last_operation(databases: &Databases) -> anyhow::Result<i64> {
+    let mut last = 0;
+    for shard in &databases.shards {
+        let sql = "SELECT COALESCE(MAX(operation_id), 0) FROM coupon_operation";
+        let statement = Statement::from_string(shard.read.get_database_backend(), sql);
+        if let Some(row) = shard.read.query_one_raw(statement).await? {
+            last = last.max(row.try_get_by_index::<i64>(0)?);
+        }
+    }
+    Ok(last)
 }
 
 /// The embedded gate.

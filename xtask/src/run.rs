@@ -81,7 +81,7 @@ Once it says `listening on`, try in another terminal (reflection is on, no proto
   grpcurl -plaintext -d '{{"userId": "1001", "cart": {{"currencyCode": "CNY", "lines": [{{"lineId": "1", "productId": "7", "quantity": "1", "amountMinor": "12000"}}]}}}}' {listen} coupon.v1.CouponService/Quote
 
   # the Rust SDK, and a flash sale of 20,000 users against a server of its own
-  cargo run -p coupon-client --example claim
+  cargo run -p coupon-client --example claim -- $T 1002
   cargo xtask demo
 "#
     )

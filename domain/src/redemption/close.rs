@@ -22,12 +22,13 @@ pub fn confirm(
     let Some(found) = book.redemption_of(command.user, &command.order).cloned() else {
         return Err(Rejection::RedemptionNotFound.into());
     };
-    check_reuse(&found, command)?;
     match found.effective_state(now) {
         RedemptionState::Cancelled => return Err(Rejection::OrderCancelled.into()),
         RedemptionState::Lapsed => return Err(Rejection::LockLapsed.into()),
-        _ => check_set(&found, command)?,
+        RedemptionState::Confirmed | RedemptionState::Restored => check_reuse(&found, command)?,
+        RedemptionState::Locked => {}
     }
+    check_set(&found, command)?;
     if found.state != RedemptionState::Locked {
         return Ok(found);
     }
@@ -71,11 +72,13 @@ pub fn cancel(
         book.put_redemption(tombstone.clone());
         return Ok(tombstone);
     };
-    check_reuse(&found, command)?;
     match found.state {
         RedemptionState::Confirmed => return Err(Rejection::OrderConfirmed.into()),
         RedemptionState::Restored => return Err(Rejection::OrderRestored.into()),
-        RedemptionState::Cancelled => return Ok(found),
+        RedemptionState::Cancelled => {
+            check_reuse(&found, command)?;
+            return Ok(found);
+        }
         RedemptionState::Locked | RedemptionState::Lapsed => check_set(&found, command)?,
     }
     let closed = closed(&found, RedemptionState::Cancelled, Some(command), now);
@@ -121,7 +124,8 @@ fn closed(
     }
 }
 
-/// A Confirm or Cancel that comes again with its id but another body.
+/// A Confirm or Cancel that comes again with its id but another body. Ids are scoped to the verb, so
+/// it is compared only with the request that brought the redemption where this verb leads.
 fn check_reuse(found: &Redemption, command: &CloseCommand) -> Result<(), Refusal> {
     let reused = found.close.as_ref().is_some_and(|mark| {
         mark.request_id == command.request.request_id

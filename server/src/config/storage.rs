@@ -38,8 +38,10 @@ pub struct StorageConfig {
     pub read_connections: u32,
     /// Size of the write-ahead log at which it is copied back, in pages. Default 32768.
     pub wal_autocheckpoint_pages: u32,
-    /// Page cache of each connection, in KiB. Default 65536 (64 MiB).
+    /// Page cache of the connection that writes, in KiB. Default 65536 (64 MiB).
     pub cache_kib: u32,
+    /// Page cache of each connection that reads, in KiB. Default 8192 (8 MiB).
+    pub read_cache_kib: u32,
     /// When a commit counts as written: `full` or `normal`; `normal` can lose the last commits on a
     /// power loss. Default `full`.
     pub synchronous: Synchronous,
@@ -54,6 +56,7 @@ impl Default for StorageConfig {
             read_connections: 4,
             wal_autocheckpoint_pages: 32_768,
             cache_kib: 65_536,
+            read_cache_kib: 8_192,
             synchronous: Synchronous::Full,
             busy_timeout_ms: 5_000,
         }
@@ -71,7 +74,7 @@ impl StorageConfig {
             checks.refuse("storage.data_dir is empty, name a folder".to_owned());
         }
         checks.within("storage.read_connections", self.read_connections, 1, 256);
-        // SQLite reads these two as signed 32-bit numbers.
+        // SQLite reads these as signed 32-bit numbers.
         let pragma_max = i32::MAX.unsigned_abs();
         checks.within(
             "storage.wal_autocheckpoint_pages",
@@ -80,6 +83,7 @@ impl StorageConfig {
             pragma_max,
         );
         checks.within("storage.cache_kib", self.cache_kib, 64, pragma_max);
+        checks.within("storage.read_cache_kib", self.read_cache_kib, 64, pragma_max);
         checks.within("storage.busy_timeout_ms", self.busy_timeout_ms, 0, 3_600_000);
     }
 }

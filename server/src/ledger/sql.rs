@@ -30,6 +30,7 @@ use coupon_domain::{
     time::{Minute, Timestamp},
 };
 use sea_orm::DatabaseConnection;
+use tokio::sync::oneshot;
 
 use self::{
     give::GiveWriter,
@@ -37,7 +38,8 @@ use self::{
 };
 use super::{
     AlarmBell, AlarmRow, Counts, GiveCommand, Given, Holding, HoldingCursor, Ledger, LedgerError,
-    NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, ShardId, StoredCoupon, Swept,
+    NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement, ShardId,
+    StoredCoupon, Swept,
     TemplateSource, batcher::Lane, router::Router,
 };
 use crate::mint::Mint;
@@ -91,6 +93,7 @@ pub struct SqlLedger {
     router: Router,
     shards: Vec<Shard>,
     mint: Arc<Mint>,
+    settle: Arc<dyn Settle>,
     /// When this process last found nothing more to fold.
     folded_at: AtomicI64,
 }
@@ -125,7 +128,8 @@ impl SqlLedger {
         });
         let shards = shards.collect();
         let mint = Arc::clone(&neighbours.mint);
-        Self { router, shards, mint, folded_at: AtomicI64::new(0) }
+        let settle = Arc::clone(&neighbours.settle);
+        Self { router, shards, mint, settle, folded_at: AtomicI64::new(0) }
     }
 
     fn shard(&self, id: ShardId) -> Result<&Shard, LedgerError> {
@@ -137,19 +141,19 @@ impl SqlLedger {
         self.shard(self.router.shard_of_user(user))
     }
 
-    /// Hands commands to one shard's lane, in order.
+    /// Hands commands to one shard's lane, in order. What the lane does not take is settled here, so
+    /// that the gate gets its units back.
     fn submit(
         &self,
         shard: ShardId,
         commands: Vec<GiveCommand>,
-    ) -> Result<tokio::sync::oneshot::Receiver<Vec<Result<Given, NotGiven>>>, (LedgerError, usize)>
-    {
-        let count = commands.len();
-        match self.shard(shard).map(|shard| shard.give.submit(commands)) {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err((error, commands))) => Err((error, commands.len())),
-            Err(error) => Err((error, count)),
-        }
+    ) -> Result<oneshot::Receiver<Vec<Result<Given, NotGiven>>>, LedgerError> {
+        self.shard(shard)?.give.submit(commands).map_err(|(error, commands)| {
+            let outcome = Err(error.clone().into());
+            let refused = commands.iter().map(|command| Settlement { command, outcome: &outcome });
+            self.settle.settle(&refused.collect::<Vec<_>>());
+            error
+        })
     }
 }
 
@@ -185,7 +189,7 @@ impl Ledger for SqlLedger {
                         outcomes[index] = outcome;
                     }
                 }
-                Err((error, _)) => {
+                Err(error) => {
                     for index in indices {
                         outcomes[index] = Err(error.clone().into());
                     }

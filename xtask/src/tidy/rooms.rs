@@ -15,7 +15,7 @@ const OPEN: [&str; 1] = ["error"];
 /// all, and so are the rooms in `OPEN`.
 const ROOMS: [(&str, &[&str]); 18] = [
     // The way of a request.
-    ("rpc", &["usecase", "policy", "telemetry", "config"]),
+    ("rpc", &["usecase", "policy", "clock", "telemetry", "config"]),
     ("policy", &["telemetry", "config"]),
     (
         "usecase",
@@ -28,7 +28,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("ledger", &["clock", "mint", "config"]),
     // Its messages carry the ledger's alarm rows.
     ("alarm", &["ledger", "clock", "config"]),
-    ("catalog", &["mint", "clock", "config"]),
+    // It finds templates for the ledger, and its database fails in the same ways.
+    ("catalog", &["ledger", "mint", "clock", "config"]),
     // Beside it.
     (
         "worker",
@@ -36,7 +37,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "usecase", "gate", "ledger", "alarm", "catalog", "mint", "clock", "config",
         ],
     ),
-    ("audit", &["config"]),
+    ("audit", &["data_dir", "config"]),
     ("mint", &["clock", "config"]),
     ("clock", &["config"]),
     ("config", &[]),

@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 
 use super::{
     rows::{get, template_id},
-    statement::{Texts, execute, query_by_keys},
+    statement::{Texts, cuts, execute, query_by_keys},
 };
 use crate::ledger::LedgerError;
 
@@ -21,6 +21,14 @@ static BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
         "?",
         ") ORDER BY template_id, bucket",
     )
+});
+
+static ISSUE: LazyLock<Texts> = LazyLock::new(|| {
+    let tail = ") UPDATE stock_bucket SET issued = issued + taken.pieces FROM taken \
+                WHERE stock_bucket.template_id = taken.template_id \
+                AND stock_bucket.bucket = taken.bucket \
+                AND issued + taken.pieces <= granted AND open = 1";
+    Texts::new("WITH taken (template_id, bucket, pieces) AS (VALUES ", "(?,?,?)", tail)
 });
 
 /// All buckets of the templates, by template and bucket.
@@ -107,17 +115,30 @@ pub(super) async fn take(
         }
         spare[to] = (left[to] - want).max(0);
     }
-    for (bucket, want) in buckets.iter().zip(wanted).filter(|(_, want)| **want > 0) {
-        let sql = "UPDATE stock_bucket SET issued = issued + ? \
-                   WHERE template_id = ? AND bucket = ? AND issued + ? <= granted AND open = 1";
-        let key = bucket.key;
-        let values = vec![
-            (*want).into(),
-            key.template.get().into(),
-            i64::from(key.bucket).into(),
-            (*want).into(),
-        ];
-        if execute(tx, sql, values).await? != 1 {
+    issue(tx, buckets, wanted).await
+}
+
+/// Adds to the issued counts, each guarded; false when a guard failed.
+async fn issue(
+    tx: &impl ConnectionTrait,
+    buckets: &[Bucket],
+    wanted: &[i64],
+) -> Result<bool, DbErr> {
+    let takes: Vec<(BucketKey, i64)> = buckets
+        .iter()
+        .zip(wanted)
+        .filter(|(_, want)| **want > 0)
+        .map(|(bucket, want)| (bucket.key, *want))
+        .collect();
+    let mut rest = takes.as_slice();
+    for rows in cuts(takes.len()) {
+        let (portion, after) = rest.split_at(rows);
+        rest = after;
+        let values = portion.iter().flat_map(|(key, want)| {
+            [key.template.get().into(), i64::from(key.bucket).into(), (*want).into()]
+        });
+        let issued = execute(tx, ISSUE.of(rows), values.collect()).await?;
+        if usize::try_from(issued).ok() != Some(rows) {
             return Ok(false);
         }
     }

@@ -193,7 +193,7 @@ impl Plan {
         }
     }
 
-    /// The coupons to insert, in the order of (user, template, claim_no).
+    /// The coupons to insert, in the order of the members.
     pub(super) fn wanted<'a>(
         &self,
         round: &[&'a Member],
