@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use coupon_migrations::{MetaMigrator, ShardMigrator};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, SqlxSqliteConnector, Statement};
 use sea_orm_migration::MigratorTrait;
@@ -44,10 +44,14 @@ pub struct Databases {
 /// # Errors
 /// When the file cannot be opened; the message names it.
 pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databases> {
-    let named = || format!("cannot open the database {}", path.display());
-    let write = connect(path, storage, 1, storage.cache_kib).await.with_context(named)?;
+    // One sentence: the driver's error and its causes say the same three times.
+    let named = |error: sqlx::Error| {
+        let path = path.display();
+        anyhow!("cannot open the database {path} ({error}), move it away or choose another --data-dir")
+    };
+    let write = connect(path, storage, 1, storage.cache_kib).await.map_err(named)?;
     let (readers, cache_kib) = (storage.read_connections, storage.read_cache_kib);
-    let read = connect(path, storage, readers, cache_kib).await.with_context(named)?;
+    let read = connect(path, storage, readers, cache_kib).await.map_err(named)?;
     Ok(Databases {
         shards: vec![ShardConnections { write: write.clone(), read: read.clone() }],
         meta: MetaConnections { write, read },
@@ -59,7 +63,7 @@ async fn connect(
     storage: &StorageConfig,
     connections: u32,
     cache_kib: u32,
-) -> anyhow::Result<DatabaseConnection> {
+) -> Result<DatabaseConnection, sqlx::Error> {
     let synchronous = match storage.synchronous {
         Synchronous::Full => SqliteSynchronous::Full,
         Synchronous::Normal => SqliteSynchronous::Normal,

@@ -44,12 +44,12 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Anything else that the operating system reports.
-    #[error("the data folder {} cannot be used ({source}), check the disk or choose another --data-dir", .path.display())]
+    #[error("the data folder {} cannot be used ({error}), check the disk or choose another --data-dir", .path.display())]
     Io {
         /// The folder.
         path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
+        /// What the operating system said. Not a `source`: its text is already part of the sentence.
+        error: std::io::Error,
     },
 }
 
@@ -58,15 +58,15 @@ fn holder(process: Option<u32>) -> String {
 }
 
 impl DataDirError {
-    fn from_io(path: &Path, source: std::io::Error) -> Self {
+    fn from_io(path: &Path, error: std::io::Error) -> Self {
         let path = path.to_owned();
-        match source.kind() {
+        match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 Self::NotWritable { path }
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull { path },
             ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Self::NotAFolder { path },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, error },
         }
     }
 }

@@ -43,6 +43,7 @@ async fn defects_of_claims_are_caught() -> anyhow::Result<()> {
         ),
         ("template 700000: its rule says no per-user limit", rule("{}"), &["I2"]),
         ("its rule says no per-user limit", rule("no json"), &["I2"]),
+        ("its rule says no per-user limit", rule(r#"{"per_user_limit":0}"#), &["I2"]),
         ("its rule says no per-user limit", "DELETE FROM rule".to_owned(), &["I2"]),
         (
             "has the claim number -5 and replaces coupon 60005",
@@ -103,6 +104,11 @@ async fn defects_of_stock_are_caught() -> anyhow::Result<()> {
         (
             "has 2 buckets numbered up to 2, was published with 2",
             format!("UPDATE stock_bucket SET bucket = 2 WHERE bucket = {}", BUCKETS - 1),
+            &["I5"],
+        ),
+        (
+            "has 2 buckets numbered up to 1, was published with 2",
+            "UPDATE stock_bucket SET bucket = -1 WHERE bucket = 0".to_owned(),
             &["I5"],
         ),
         (

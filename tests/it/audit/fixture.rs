@@ -76,7 +76,8 @@ pub(super) fn operations(rows: &[(i64, i64, i64, &str, i64, &str, i64)]) -> Stri
     let row = |(n, coupon, user, order, operation, from, to): &(_, i64, i64, _, _, _, _)| {
         format!(
             "INSERT INTO coupon_operation (operation_id, coupon_id, user_id, template_id, \
-             order_id, operation, from_status, to_status, at) VALUES ({n}, {}, {user}, {T}, '{order}', \
+             order_id, operation, from_status, to_status, at) \
+             VALUES ({n}, {}, {user}, {T}, '{order}', \
              {operation}, {from}, {to}, {NOW});",
             id(*coupon, *user)
         )

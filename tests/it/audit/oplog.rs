@@ -63,6 +63,16 @@ async fn defects_of_the_operation_log_are_caught() -> anyhow::Result<()> {
             "DELETE FROM coupon_operation WHERE operation_id = 8".to_owned(),
             both,
         ),
+        (
+            "coupon 70005 is USED, LOCKED, VOIDED or reissued and has no operation",
+            "DELETE FROM coupon_operation WHERE operation_id = 11".to_owned(),
+            both,
+        ),
+        (
+            "stored coupons exceed the log by 0 LOCKED, 1 USED",
+            "DELETE FROM coupon_operation WHERE operation_id IN (14, 15)".to_owned(),
+            both,
+        ),
         ("names no coupon, leads from status 0 to 2 and counts 0", log("coupons = 0", 16), one),
         ("operation 16 (void) of template 700000 names no coupon", log("operation = 5", 16), one),
         // An expiry of two coupons of which one is.
@@ -103,6 +113,9 @@ async fn defects_of_the_operation_log_are_caught() -> anyhow::Result<()> {
             "UPDATE template_stat SET locked = 2".to_owned(),
             &["STATS"],
         ),
+        ("-1 USED", "UPDATE template_stat SET used = 2".to_owned(), &["STATS"]),
+        ("-1 EXPIRED", "UPDATE template_stat SET expired = 0".to_owned(), &["STATS"]),
+        ("-1 VOIDED", "UPDATE template_stat SET voided = 0".to_owned(), &["STATS"]),
         ("0 VOIDED, -1 reissued", "UPDATE template_stat SET reissued = 0".to_owned(), &["STATS"]),
         (
             "folded counts exceed the log by -1 LOCKED, -3 USED",

@@ -105,6 +105,14 @@ async fn defects_of_redemptions_are_caught() -> anyhow::Result<()> {
         ),
         ("order `o53`, is RESTORED without a refund", "DELETE FROM refund".to_owned()),
         (
+            "refund `f1` of user 7, order `o53`: redemption 530005",
+            "UPDATE refund SET user_id = 7".to_owned(),
+        ),
+        (
+            "refund `f1` of user 10005, order `x`: redemption 530005",
+            "UPDATE refund SET order_id = 'x'".to_owned(),
+        ),
+        (
             "which is of another user or template",
             coupon("reissue_of = 30002, claim_no = -30002", 7, 10_005),
         ),

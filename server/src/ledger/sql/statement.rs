@@ -1,7 +1,7 @@
 //! Constant SQL texts for lists of any length.
 //!
-//! Statement caches are keyed by text: lists are cut into powers of two, or padded up to one, so
-//! that a handful of texts serves every group.
+//! Statement caches are keyed by text: lists are cut into a few sizes, or padded up to one, so that
+//! a bounded number of texts serves every group.
 
 use sea_orm::{ConnectionTrait, DbErr, ExecResult, QueryResult, Statement, Value};
 
@@ -41,20 +41,41 @@ pub(super) fn repeat(head: &str, row: &str, rows: usize, tail: &str) -> String {
     text
 }
 
-/// Texts of one statement for 1, 2, 4 ... [`ROWS_MAX`] rows.
-pub(super) struct Texts(Vec<String>);
+/// Lists up to this long have a text of their own: most groups need one statement, not several.
+const EXACT_MAX: usize = 64;
+
+/// The largest list with a text that fits into `len` entries.
+fn size_below(len: usize) -> usize {
+    match len {
+        0..=EXACT_MAX => len,
+        _ => (1 << len.ilog2()).min(ROWS_MAX),
+    }
+}
+
+/// Texts of one statement for 1, 2, 3 ... [`EXACT_MAX`] rows and for the powers of two up to
+/// [`ROWS_MAX`].
+pub(super) struct Texts {
+    exact: Vec<String>,
+    powers: Vec<String>,
+}
 
 impl Texts {
     /// Prepares `head row, row, ... tail`.
     pub(super) fn new(head: &str, row: &str, tail: &str) -> Self {
-        let sizes = (0..=ROWS_MAX.ilog2()).map(|power| 1_usize << power);
-        Self(sizes.map(|rows| repeat(head, row, rows, tail)).collect())
+        let powers = (0..=ROWS_MAX.ilog2()).map(|power| 1_usize << power);
+        Self {
+            exact: (1..=EXACT_MAX).map(|rows| repeat(head, row, rows, tail)).collect(),
+            powers: powers.map(|rows| repeat(head, row, rows, tail)).collect(),
+        }
     }
 
-    /// The text for exactly `rows` rows, a power of two up to [`ROWS_MAX`].
+    /// The text for exactly `rows` rows, one of the sizes that [`cuts`] yields.
     pub(super) fn of(&self, rows: usize) -> &str {
-        let power = usize::try_from(rows.max(1).ilog2()).unwrap_or(0);
-        self.0.get(power).map_or("", String::as_str)
+        let text = match rows {
+            0..=EXACT_MAX => self.exact.get(rows.saturating_sub(1)),
+            _ => self.powers.get(usize::try_from(rows.ilog2()).unwrap_or(0)),
+        };
+        text.map_or("", String::as_str)
     }
 
     /// The text for a list of `len` entries padded up to a power of two, and that power.
@@ -64,15 +85,12 @@ impl Texts {
     }
 }
 
-/// Cuts `len` rows into powers of two, the largest first, each at most [`ROWS_MAX`].
+/// Cuts `len` rows into sizes that have a text, the largest first.
 pub(super) fn cuts(mut len: usize) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
-        if len == 0 {
-            return None;
-        }
-        let rows = if len >= ROWS_MAX { ROWS_MAX } else { 1 << len.ilog2() };
+        let rows = size_below(len);
         len -= rows;
-        Some(rows)
+        (rows > 0).then_some(rows)
     })
 }
 
@@ -101,11 +119,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_cut_into_powers_of_two() {
-        assert_eq!(cuts(300).collect::<Vec<_>>(), [256, 32, 8, 4]);
+    fn lists_are_cut_into_sizes_that_have_a_text() {
+        assert_eq!(cuts(300).collect::<Vec<_>>(), [256, 44]);
+        assert_eq!(cuts(200).collect::<Vec<_>>(), [128, 64, 8]);
         assert_eq!(cuts(0).count(), 0);
         let texts = Texts::new("in (", "?", ")");
         assert_eq!(texts.padded(3), ("in (?,?,?,?)", 4));
         assert_eq!(texts.of(1), "in (?)");
+        for len in 1..1_000 {
+            assert_eq!(cuts(len).sum::<usize>(), len);
+            assert!(cuts(len).all(|rows| texts.of(rows).matches('?').count() == rows));
+        }
     }
 }
