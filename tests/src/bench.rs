@@ -167,6 +167,8 @@ pub struct Bench {
     echo: Target,
     echo_process: EchoProcess,
     stages: BTreeMap<u64, Arc<Stage>>,
+    /// Resident memory of M1's servers at their end, by rows, in bytes.
+    resident_bytes: BTreeMap<u64, u64>,
     /// Claims won per second by the last M2.
     win_rate: Option<f64>,
 }
@@ -177,7 +179,8 @@ impl Bench {
     pub async fn new(plan: Plan, root: PathBuf, say: fn(&str)) -> anyhow::Result<Self> {
         let echo_process = EchoProcess::start().await.context("the baseline did not start")?;
         let echo = Target::connect(echo_process.addr(), echo_process.pid()?).await?;
-        Ok(Self { plan, root, say, echo, echo_process, stages: BTreeMap::new(), win_rate: None })
+        let (stages, resident_bytes) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { plan, root, say, echo, echo_process, stages, resident_bytes, win_rate: None })
     }
 
     /// Takes one measure. Fails with a [`Violation`] when its checker finds one.

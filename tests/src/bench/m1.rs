@@ -103,8 +103,9 @@ pub(super) async fn measure(
         "request {} bytes; answers: replay {}, sold out {} of details",
         sizes.request, sizes.replay, sizes.refusal
     ));
-    let resident = server.resident_bytes()? / 1_000_000;
-    row.notes.push(format!("server's resident memory {resident} MB"));
+    let resident = server.resident_bytes()?;
+    bench.resident_bytes.insert(stage.rows, resident);
+    row.notes.push(format!("server's resident memory {} MB at the end", resident / 1_000_000));
     let headline = row.ratio.unwrap_or_default();
     let bodies = [&refusals.repeated[0], &refusals.sold_out[0]];
     let ours = confirm::H2Load::new(server.addr(), &refusals.path, bodies);

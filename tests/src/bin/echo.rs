@@ -38,9 +38,6 @@ async fn main() -> anyhow::Result<()> {
     std::io::stdout().flush()?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service = EchoService::new(args.response_bytes);
-    Server::builder()
-        .add_service(service)
-        .serve_with_incoming(incoming)
-        .await?;
+    Server::builder().add_service(service).serve_with_incoming(incoming).await?;
     Ok(())
 }
