@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use coupon_domain::time::Timestamp;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -277,9 +280,11 @@ impl Running {
 /// One plain sentence with the remedy.
 pub async fn serve(config: Config, test_clock: Option<Timestamp>) -> anyhow::Result<()> {
     let mut running = start(config, test_clock).await?;
+    // Before the announcement: whoever reads it may want to stop the server at once.
+    let signals = stop_signals();
     announce(running.addr);
     tokio::select! {
-        () = stop_signal() => tracing::info!("stopping"),
+        () = stop_signal(signals) => tracing::info!("stopping"),
         ended = &mut running.serving => {
             ended.context("serving failed")?.context("serving failed")?;
             return Ok(());
@@ -295,10 +300,14 @@ fn announce(addr: SocketAddr) {
     tracing::info!(%addr, "serving");
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
+/// SIGTERM and SIGINT; from now on they end the process only by way of us.
+fn stop_signals() -> Option<(Signal, Signal)> {
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+    terminate.ok().zip(interrupt.ok())
+}
+
+async fn stop_signal(signals: Option<(Signal, Signal)>) {
+    let Some((mut terminate, mut interrupt)) = signals else {
         tracing::error!("signals cannot be received; stop the server by killing it");
         return std::future::pending().await;
     };

@@ -8,7 +8,7 @@ use coupon_migrations::{MetaMigrator, ShardMigrator};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, SqlxSqliteConnector, Statement};
 use sea_orm_migration::MigratorTrait;
 use sqlx::{
-    ConnectOptions as _,
+    ConnectOptions as _, Connection as _,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -86,6 +86,13 @@ async fn connect(
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
+        // A COMMIT or ROLLBACK that fails, as on a full disk, can leave the driver and the database
+        // at odds over how deep in transactions they are; what "commits" inside a transaction that
+        // nobody ends is lost. Closing the connection ends it.
+        .before_acquire(|connection, _| {
+            let between_transactions = !connection.is_in_transaction();
+            Box::pin(std::future::ready(Ok(between_transactions)))
+        })
         .connect_with(options)
         .await?;
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
@@ -108,7 +115,10 @@ async fn migrate_one<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::Resul
     refuse_newer::<M>(db).await?;
     let pending = M::get_pending_migrations(db).await?;
     let names = pending.iter().map(|migration| migration.name().to_owned()).collect();
-    M::up(db, None).await.context("cannot bring the schema up to date")?;
+    // Asked for only when there is something to do: it logs each time.
+    if !pending.is_empty() {
+        M::up(db, None).await.context("cannot bring the schema up to date")?;
+    }
     Ok(names)
 }
 

@@ -1,6 +1,7 @@
 //! A server in the test's own process, over real gRPC on an ephemeral port, on a test clock.
 
 pub mod given;
+pub mod programs;
 
 use std::{
     net::SocketAddr,

@@ -1,7 +1,18 @@
 //! End-to-end, conformance, property and crash tests.
 
 mod audit;
+mod broken;
+mod checkout;
 mod claims;
+mod clock;
+mod conformance;
+mod crash;
+mod demo;
 mod harness;
+mod issues;
+mod model;
 mod rejecting;
+mod replay;
+mod startup;
 mod templates;
+mod wallet;

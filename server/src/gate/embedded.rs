@@ -219,7 +219,7 @@ impl Settle for EmbeddedGate {
             let mut bucket = gate.bucket(command.user);
             match outcome {
                 Ok(given) => bucket.settle_given(command, given),
-                Err(NotGiven::Failed(LedgerError::Unknown(_))) => {}
+                Err(NotGiven::Failed(LedgerError::Unknown(_))) => bucket.settle_unknown(command),
                 Err(NotGiven::Refused(Rejection::SoldOut)) => {
                     bucket.drop_pending(command);
                     if command.pieces == 1 {
@@ -227,6 +227,7 @@ impl Settle for EmbeddedGate {
                         gate.sold_out_for.store(command.template.total, Ordering::Release);
                     }
                 }
+                Err(NotGiven::Refused(Rejection::LimitReached)) => bucket.settle_refused(command),
                 Err(_) => bucket.settle_nothing(command),
             }
         }

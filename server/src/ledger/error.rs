@@ -53,6 +53,12 @@ impl From<DbErr> for LedgerError {
     }
 }
 
+/// Whether a COMMIT that was answered so has not happened and will not: the database was locked or
+/// the disk is full. Whoever is told so may say that nothing was changed.
+pub(super) fn is_definite_abort(error: &DbErr) -> bool {
+    matches!(sqlite_code(error), Some(5 | 13))
+}
+
 fn sqlite_code(error: &DbErr) -> Option<i32> {
     let (DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner))) =
         error

@@ -23,6 +23,7 @@ struct Held {
     claimed_at: i64,
     /// The low half of the fingerprint: enough to tell two bodies of one request id apart.
     fingerprint: u32,
+    /// Of a claim under way: how many units are set aside for it, none or one.
     claim_no: u32,
 }
 
@@ -70,21 +71,23 @@ impl Bucket {
         }
     }
 
-    /// Removes the claim under way with this request; false when there is none.
-    fn remove_pending(&mut self, user: UserId, request_hash: u64) -> bool {
+    /// Removes the claim under way with this request; says how many units are set aside for it,
+    /// none when there is no such claim.
+    fn remove_pending(&mut self, user: UserId, request_hash: u64) -> i64 {
         let is_it = |held: &Held| held.is_pending() && held.request_hash == request_hash;
         if let Some(more) = self.more.get_mut(&user)
             && let Some(index) = more.iter().position(is_it)
         {
-            more.swap_remove(index);
+            let units = more.swap_remove(index).claim_no;
             if more.is_empty() {
                 self.more.remove(&user);
             }
-            return true;
+            return i64::from(units);
         }
-        if !self.first.get(&user).is_some_and(is_it) {
-            return false;
-        }
+        let Some(units) = self.first.get(&user).filter(|held| is_it(held)).map(|h| h.claim_no)
+        else {
+            return 0;
+        };
         self.first.remove(&user);
         if let Some(mut more) = self.more.remove(&user) {
             let next = more.remove(0);
@@ -93,7 +96,13 @@ impl Bucket {
                 self.more.insert(user, more);
             }
         }
-        true
+        i64::from(units)
+    }
+
+    /// Enters a claim under way.
+    fn push_pending(&mut self, user: UserId, request_hash: u64, print: Fingerprint, units: u32) {
+        let (coupon, claimed_at, fingerprint) = (0, 0, short(print));
+        self.push(user, Held { request_hash, coupon, claimed_at, fingerprint, claim_no: units });
     }
 
     /// Idempotency, then limit, then stock.
@@ -121,14 +130,7 @@ impl Bucket {
             return Decision::Empty;
         }
         self.stock -= 1;
-        let pending = Held {
-            request_hash: claim.request_hash,
-            coupon: 0,
-            claimed_at: 0,
-            fingerprint: short(claim.fingerprint),
-            claim_no: 0,
-        };
-        self.push(claim.user, pending);
+        self.push_pending(claim.user, claim.request_hash, claim.fingerprint, 1);
         Decision::Verdict(Verdict::Admitted)
     }
 
@@ -145,9 +147,7 @@ impl Bucket {
 
     /// Gives back the unit of a claim that never reached the ledger.
     pub(super) fn give_back(&mut self, user: UserId, request_hash: u64) {
-        if self.remove_pending(user, request_hash) {
-            self.stock += 1;
-        }
+        self.stock += self.remove_pending(user, request_hash);
     }
 
     /// Enters a coupon that the ledger has.
@@ -156,6 +156,8 @@ impl Bucket {
         if self.held(holding.user).any(|held| held.coupon == coupon.id.get()) {
             return;
         }
+        // Noted as unknown while the template was being loaded, and known now.
+        self.remove_pending(holding.user, holding.request_hash);
         let held = Held {
             request_hash: holding.request_hash,
             coupon: coupon.id.get(),
@@ -167,12 +169,17 @@ impl Bucket {
     }
 
     /// The ledger gave: the unit set aside is spent, or goes back when it was a replay; without one
-    /// the stock has shrunk past the gate.
+    /// the stock has shrunk past the gate. A resend finds the unit of the first try, whose outcome
+    /// was unknown: that one is spent either way.
     pub(super) fn settle_given(&mut self, command: &GiveCommand, given: &Given) {
         let request_hash = hash_request_id(&command.request_id);
-        let had_unit = command.holds_unit && self.remove_pending(command.user, request_hash);
-        let spent = if given.replayed { 0 } else { i64::from(command.pieces) };
-        self.stock = (self.stock + i64::from(had_unit) - spent).max(0);
+        let units = self.remove_pending(command.user, request_hash);
+        let spent = match (given.replayed, command.holds_unit) {
+            (false, _) => i64::from(command.pieces),
+            (true, true) => 0,
+            (true, false) => units,
+        };
+        self.stock = (self.stock + units - spent).max(0);
         for coupon in &given.coupons {
             self.hold(Holding {
                 user: command.user,
@@ -190,11 +197,24 @@ impl Bucket {
         }
     }
 
-    /// Nothing was given because there is nothing: the unit was not real.
-    pub(super) fn drop_pending(&mut self, command: &GiveCommand) {
-        if command.holds_unit {
-            self.remove_pending(command.user, hash_request_id(&command.request_id));
+    /// Refused for the limit: this request has not won, not in an earlier try either.
+    pub(super) fn settle_refused(&mut self, command: &GiveCommand) {
+        self.give_back(command.user, hash_request_id(&command.request_id));
+    }
+
+    /// Nobody knows: whether or not a unit was set aside, the user may hold a coupon now, and is sent
+    /// to the ledger until a resend has settled it.
+    pub(super) fn settle_unknown(&mut self, command: &GiveCommand) {
+        let request_hash = hash_request_id(&command.request_id);
+        if !self.held(command.user).any(|held| held.request_hash == request_hash) {
+            self.push_pending(command.user, request_hash, command.fingerprint, 0);
         }
+    }
+
+    /// Nothing was given because there is nothing: the unit was not real, and this request has not
+    /// won, not in an earlier try either.
+    pub(super) fn drop_pending(&mut self, command: &GiveCommand) {
+        self.remove_pending(command.user, hash_request_id(&command.request_id));
         self.stock = 0;
     }
 }

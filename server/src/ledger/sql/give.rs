@@ -24,14 +24,14 @@ use coupon_domain::{
     ids::{TemplateId, UserId},
     time::Minute,
 };
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 
 use self::plan::{Member, Plan, Verdict};
 use super::{Neighbours, alarms, stock};
 use crate::{
     ledger::{
         AlarmBell, GiveCommand, Given, LedgerError, NotGiven, Settle, Settlement, ShardId,
-        batcher::GroupWriter,
+        batcher::GroupWriter, error::is_definite_abort,
     },
     mint::Mint,
 };
@@ -56,6 +56,17 @@ enum RoundError {
     Failed(LedgerError),
     /// COMMIT was answered with an error: it may have happened.
     Unsettled(LedgerError),
+}
+
+impl RoundError {
+    /// What a COMMIT that was answered with an error says.
+    fn of_commit(error: DbErr) -> Self {
+        if is_definite_abort(&error) {
+            Self::Failed(error.into())
+        } else {
+            Self::Unsettled(error.into())
+        }
+    }
 }
 
 impl<E: Into<LedgerError>> From<E> for RoundError {
@@ -125,7 +136,10 @@ impl GiveWriter {
                 }
                 Err(RoundError::Failed(error)) => {
                     for index in round {
-                        members[index].outcome = Some(Err(error.clone().into()));
+                        let member = &mut members[index];
+                        let unknown = || LedgerError::Unknown(error.to_string());
+                        let error = if member.unsettled { unknown() } else { error.clone() };
+                        member.outcome = Some(Err(error.into()));
                     }
                 }
             }
@@ -139,6 +153,7 @@ impl GiveWriter {
             let member = &mut members[*index];
             member.read_first = true;
             member.tries += 1;
+            member.unsettled |= unsettled.is_some();
             if member.tries > self.attempts_max {
                 let worn_out = || LedgerError::Unavailable("too much contention; try again".into());
                 let unknown = |error: LedgerError| LedgerError::Unknown(error.to_string());
@@ -152,14 +167,17 @@ impl GiveWriter {
         let tx = self.db.begin().await?;
         match self.write_round(&tx, members, round).await {
             Ok((verdicts, alarms)) => {
-                tx.commit().await.map_err(|error| RoundError::Unsettled(error.into()))?;
+                tx.commit().await.map_err(RoundError::of_commit)?;
                 self.bell.wanted(self.shard, &alarms);
                 self.note(members, round, verdicts);
                 Ok(())
             }
             Err(error) => {
-                // An explicit rollback: after a failed statement the transaction is still open.
-                tx.rollback().await?;
+                // An explicit rollback: after a failed statement the transaction is still open, unless
+                // the database has ended it by itself. The pool closes what is left in doubt.
+                if let Err(error) = tx.rollback().await {
+                    tracing::warn!(shard = self.shard, %error, "a transaction was not rolled back");
+                }
                 Err(error)
             }
         }

@@ -15,7 +15,7 @@ use coupon_domain::{
     template::Template,
     time::{Minute, Timestamp},
 };
-use sea_orm::{DatabaseConnection, DatabaseTransaction, TransactionTrait};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 
 pub(super) use self::{
     load::{by_order, overdue},
@@ -25,7 +25,7 @@ use super::Neighbours;
 use crate::{
     ledger::{
         AlarmBell, LedgerError, NotRedeemed, RedeemCommand, Redeemed, ShardId, TemplateSource,
-        batcher::GroupWriter,
+        batcher::GroupWriter, error::is_definite_abort,
     },
     mint::{Mint, MintExhausted},
 };
@@ -58,6 +58,17 @@ enum GroupError {
     Unsettled(LedgerError),
 }
 
+impl GroupError {
+    /// What a COMMIT that was answered with an error says.
+    fn of_commit(error: DbErr) -> Self {
+        if is_definite_abort(&error) {
+            Self::Failed(error.into())
+        } else {
+            Self::Unsettled(error.into())
+        }
+    }
+}
+
 impl<E: Into<LedgerError>> From<E> for GroupError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -71,6 +82,17 @@ struct Loaded(HashMap<TemplateId, Arc<Template>>);
 impl Templates for Loaded {
     fn template(&self, id: TemplateId) -> Option<&Template> {
         self.0.get(&id).map(AsRef::as_ref)
+    }
+}
+
+/// A failure after a commit that was not answered (`attempts` is above 0): nothing says any more
+/// that the command had no effect. A refusal does, because it was decided on the rows.
+fn unsettle(error: NotRedeemed, attempts: u32) -> NotRedeemed {
+    match error {
+        NotRedeemed::Failed(error) if attempts > 0 => {
+            LedgerError::Unknown(error.to_string()).into()
+        }
+        error => error,
     }
 }
 
@@ -90,12 +112,13 @@ impl RedeemWriter {
     /// request id and state.
     async fn settle_group(&self, group: Vec<RedeemItem>) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
-        let mut waiting = vec![((0..group.len()).collect::<Vec<_>>(), 0)];
+        let mut waiting = vec![((0..group.len()).collect::<Vec<_>>(), 0_u32)];
         while let Some((part, attempts)) = waiting.pop() {
             let error = match self.transact(&group, &part).await {
                 Ok(answers) => {
                     for (index, answer) in part.into_iter().zip(answers) {
-                        outcomes[index] = Some(answer);
+                        let settled = |error| unsettle(error, attempts);
+                        outcomes[index] = Some(answer.map_err(settled));
                     }
                     continue;
                 }
@@ -112,13 +135,13 @@ impl RedeemWriter {
                         "group halved"
                     );
                     let (left, right) = part.split_at(part.len() / 2);
-                    waiting.extend([(right.to_vec(), 0), (left.to_vec(), 0)]);
+                    waiting.extend([(right.to_vec(), attempts), (left.to_vec(), attempts)]);
                     continue;
                 }
                 Err(GroupError::Failed(error)) => error,
             };
             for index in part {
-                outcomes[index] = Some(Err(error.clone().into()));
+                outcomes[index] = Some(Err(unsettle(error.clone().into(), attempts)));
             }
         }
         let missing =
@@ -135,13 +158,16 @@ impl RedeemWriter {
         let tx = self.db.begin().await?;
         match self.decide_and_write(&tx, &items).await {
             Ok((answers, alarms)) => {
-                tx.commit().await.map_err(|error| GroupError::Unsettled(error.into()))?;
+                tx.commit().await.map_err(GroupError::of_commit)?;
                 self.bell.wanted(self.shard, &alarms);
                 Ok(answers)
             }
             Err(error) => {
-                // An explicit rollback: after a failed statement the transaction is still open.
-                tx.rollback().await?;
+                // An explicit rollback: after a failed statement the transaction is still open, unless
+                // the database has ended it by itself. The pool closes what is left in doubt.
+                if let Err(error) = tx.rollback().await {
+                    tracing::warn!(shard = self.shard, %error, "a transaction was not rolled back");
+                }
                 Err(error.into())
             }
         }

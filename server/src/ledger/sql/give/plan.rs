@@ -31,13 +31,16 @@ pub(super) struct Member {
     pub(super) read_first: bool,
     /// Rounds that came to nothing.
     pub(super) tries: u32,
+    /// The commit of one of them was not answered: until a round has read and committed, whatever
+    /// fails leaves the outcome unknown.
+    pub(super) unsettled: bool,
     pub(super) outcome: Option<Result<Given, NotGiven>>,
 }
 
 impl Member {
     pub(super) fn new(command: GiveCommand) -> Self {
         let read_first = command.pieces > 1 || command.template.rules.per_user_limit > 1;
-        Self { command, read_first, tries: 0, outcome: None }
+        Self { command, read_first, tries: 0, unsettled: false, outcome: None }
     }
 }
 

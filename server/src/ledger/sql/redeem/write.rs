@@ -30,6 +30,37 @@ static LOG: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(&head, "(?,?,?,?,?,?,?,?,?,?)", "")
 });
 
+/// A plain INSERT: somebody else's row of the same order must fail it.
+static INSERT_REDEMPTIONS: LazyLock<Texts> = LazyLock::new(|| {
+    let head = "INSERT INTO redemption (redemption_id, state, evaluation, first_locked_at, \
+                locked_until, closed_at, locks, close_request_id, close_fingerprint, user_id, \
+                order_id) VALUES ";
+    Texts::new(head, "(?,?,?,?,?,?,?,?,?,?,?)", "")
+});
+
+static UPDATE_REDEMPTIONS: LazyLock<Texts> = LazyLock::new(|| {
+    let head = "WITH new (id, state, evaluation, first_locked_at, locked_until, closed_at, locks, \
+                close_request_id, close_fingerprint, loaded_state) AS (VALUES ";
+    let tail = ") UPDATE redemption SET state = new.state, evaluation = new.evaluation, \
+                first_locked_at = new.first_locked_at, locked_until = new.locked_until, \
+                closed_at = new.closed_at, locks = new.locks, \
+                close_request_id = new.close_request_id, \
+                close_fingerprint = new.close_fingerprint FROM new \
+                WHERE redemption.redemption_id = new.id AND redemption.state = new.loaded_state";
+    Texts::new(head, "(?,?,?,?,?,?,?,?,?,?)", tail)
+});
+
+static UPDATE_COUPONS: LazyLock<Texts> = LazyLock::new(|| {
+    let head = "WITH new (id, status, redemption_id, locked_until, used_at, valid_until, \
+                loaded_status, loaded_redemption) AS (VALUES ";
+    let tail = ") UPDATE coupon SET status = new.status, redemption_id = new.redemption_id, \
+                locked_until = new.locked_until, used_at = new.used_at, \
+                valid_until = new.valid_until FROM new \
+                WHERE coupon.coupon_id = new.id AND coupon.status = new.loaded_status \
+                AND coupon.redemption_id IS new.loaded_redemption";
+    Texts::new(head, "(?,?,?,?,?,?,?,?)", tail)
+});
+
 /// Writes the changes, redemptions before coupons; answers the alarms that now exist.
 pub(super) async fn write(
     tx: &impl ConnectionTrait,
@@ -40,12 +71,8 @@ pub(super) async fn write(
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    for entry in &changes.redemptions {
-        put_redemption(tx, entry).await?;
-    }
-    for entry in &changes.coupons {
-        put_coupon(tx, entry).await?;
-    }
+    put_redemptions(tx, &changes.redemptions).await?;
+    put_coupons(tx, &changes.coupons).await?;
     for entry in &changes.refunds {
         let redemption = changes.redemptions.iter().map(|entry| &entry.current);
         let owner = redemption.into_iter().find(|r| r.id == entry.current.redemption);
@@ -56,13 +83,32 @@ pub(super) async fn write(
     Ok(changes.alarms)
 }
 
-async fn put_redemption(
+async fn put_redemptions(
     tx: &impl ConnectionTrait,
-    entry: &Entry<Redemption>,
+    entries: &[Entry<Redemption>],
 ) -> Result<(), LedgerError> {
-    let redemption = &entry.current;
+    let (mut inserts, mut updates) = (Vec::new(), Vec::new());
+    for Entry { loaded, current } in entries {
+        let mut values = redemption_values(current)?;
+        match loaded {
+            None => {
+                values.extend([current.user.get().into(), current.order.as_str().into()]);
+                inserts.push(values);
+            }
+            Some(loaded) => {
+                values.push(loaded.state.to_stored().into());
+                updates.push(values);
+            }
+        }
+    }
+    write_rows(tx, &INSERT_REDEMPTIONS, inserts, "redemption").await?;
+    write_rows(tx, &UPDATE_REDEMPTIONS, updates, "redemption").await
+}
+
+fn redemption_values(redemption: &Redemption) -> Result<Vec<Value>, LedgerError> {
     let evaluation = redemption.evaluation.as_ref().map(rows::evaluation_json).transpose()?;
-    let mut values: Vec<Value> = vec![
+    Ok(vec![
+        redemption.id.get().into(),
         redemption.state.to_stored().into(),
         evaluation.into(),
         redemption.first_locked_at.map(Timestamp::as_millis).into(),
@@ -71,42 +117,54 @@ async fn put_redemption(
         rows::locks_json(&redemption.locks)?.into(),
         redemption.close.as_ref().map(|mark| mark.request_id.clone()).into(),
         redemption.close.as_ref().map(|mark| mark.fingerprint.to_stored()).into(),
-        redemption.id.get().into(),
-    ];
-    let sql = match &entry.loaded {
-        // A plain INSERT: somebody else's row of the same order must fail it.
-        None => {
-            values.extend([redemption.user.get().into(), redemption.order.as_str().into()]);
-            "INSERT INTO redemption (state, evaluation, first_locked_at, locked_until, closed_at, \
-             locks, close_request_id, close_fingerprint, redemption_id, user_id, order_id) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        }
-        Some(loaded) => {
-            values.push(loaded.state.to_stored().into());
-            "UPDATE redemption SET state = ?, evaluation = ?, first_locked_at = ?, \
-             locked_until = ?, closed_at = ?, locks = ?, close_request_id = ?, \
-             close_fingerprint = ? WHERE redemption_id = ? AND state = ?"
-        }
-    };
-    expect_one(execute(tx, sql, values).await?, "redemption", redemption.id.get())
+    ])
 }
 
-async fn put_coupon(tx: &impl ConnectionTrait, entry: &Entry<Coupon>) -> Result<(), LedgerError> {
-    let coupon = &entry.current;
-    let Some(loaded) = &entry.loaded else { return insert_reissued(tx, coupon).await };
-    let values = vec![
-        coupon.status.to_stored().into(),
-        coupon.redemption.map(RedemptionId::get).into(),
-        coupon.locked_until.map(Timestamp::as_millis).into(),
-        coupon.used_at.map(Timestamp::as_millis).into(),
-        coupon.valid_until.as_millis().into(),
-        coupon.id.get().into(),
-        loaded.status.to_stored().into(),
-        loaded.redemption.map(RedemptionId::get).into(),
-    ];
-    let sql = "UPDATE coupon SET status = ?, redemption_id = ?, locked_until = ?, used_at = ?, \
-               valid_until = ? WHERE coupon_id = ? AND status = ? AND redemption_id IS ?";
-    expect_one(execute(tx, sql, values).await?, "coupon", coupon.id.get())
+async fn put_coupons(
+    tx: &impl ConnectionTrait,
+    entries: &[Entry<Coupon>],
+) -> Result<(), LedgerError> {
+    let mut updates = Vec::with_capacity(entries.len());
+    for Entry { loaded, current } in entries {
+        let Some(loaded) = loaded else {
+            insert_reissued(tx, current).await?;
+            continue;
+        };
+        updates.push(vec![
+            current.id.get().into(),
+            current.status.to_stored().into(),
+            current.redemption.map(RedemptionId::get).into(),
+            current.locked_until.map(Timestamp::as_millis).into(),
+            current.used_at.map(Timestamp::as_millis).into(),
+            current.valid_until.as_millis().into(),
+            loaded.status.to_stored().into(),
+            loaded.redemption.map(RedemptionId::get).into(),
+        ]);
+    }
+    write_rows(tx, &UPDATE_COUPONS, updates, "coupon").await
+}
+
+/// Writes rows in as few statements as there are; every row must touch exactly one. A row that does
+/// not was changed by somebody else since it was loaded.
+async fn write_rows(
+    tx: &impl ConnectionTrait,
+    texts: &Texts,
+    rows: Vec<Vec<Value>>,
+    what: &str,
+) -> Result<(), LedgerError> {
+    let mut left = rows.len();
+    let mut rows = rows.into_iter();
+    for size in cuts(left) {
+        let values = rows.by_ref().take(size).flatten().collect();
+        let touched = execute(tx, texts.of(size), values).await?;
+        if usize::try_from(touched).ok() != Some(size) {
+            let text = format!("{touched} of {size} rows of {what} are as they were loaded");
+            return Err(LedgerError::Corrupt(text));
+        }
+        left -= size;
+    }
+    debug_assert_eq!(left, 0, "every row has a size");
+    Ok(())
 }
 
 async fn insert_reissued(tx: &impl ConnectionTrait, coupon: &Coupon) -> Result<(), LedgerError> {
