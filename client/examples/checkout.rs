@@ -11,9 +11,7 @@ use coupon_client::{ClientConfig, CouponClient, v1};
 async fn main() -> anyhow::Result<()> {
     let mut args = env::args().skip(1);
     let user_id = args.next().context("give USER_ID [ENDPOINT]")?.parse()?;
-    let endpoint = args
-        .next()
-        .unwrap_or_else(|| "http://127.0.0.1:50051".to_owned());
+    let endpoint = args.next().unwrap_or_else(|| "http://127.0.0.1:50051".to_owned());
     let client = CouponClient::connect(ClientConfig::new(endpoint)).await?;
     let order_id = format!("order-{}", coupon_client::new_request_id());
     checkout(&client, user_id, order_id, cart()).await
@@ -25,11 +23,7 @@ async fn checkout(
     order_id: String,
     cart: v1::Cart,
 ) -> anyhow::Result<()> {
-    let quote = v1::QuoteRequest {
-        user_id,
-        cart: Some(cart.clone()),
-        coupon_ids: Vec::new(),
-    };
+    let quote = v1::QuoteRequest { user_id, cart: Some(cart.clone()), coupon_ids: Vec::new() };
     let Some(best) = client.quote(quote).await?.best else {
         println!("no coupon of the user fits the cart");
         return Ok(());
@@ -49,37 +43,19 @@ async fn checkout(
         Err(error) => Err(error.into()),
     };
     if let Err(error) = paid {
-        let cancel = v1::CancelRequest {
-            user_id,
-            order_id,
-            ..Default::default()
-        };
+        let cancel = v1::CancelRequest { user_id, order_id, ..Default::default() };
         client.cancel(cancel).await?;
         return Err(error.context("not paid, the coupons are free again"));
     }
-    let confirm = v1::ConfirmRequest {
-        user_id,
-        order_id,
-        ..Default::default()
-    };
-    let used = client
-        .confirm(confirm)
-        .await?
-        .redemption
-        .unwrap_or_default();
-    println!(
-        "paid {} after {} off",
-        used.payable_minor, used.discount_minor
-    );
+    let confirm = v1::ConfirmRequest { user_id, order_id, ..Default::default() };
+    let used = client.confirm(confirm).await?.redemption.unwrap_or_default();
+    println!("paid {} after {} off", used.payable_minor, used.discount_minor);
     Ok(())
 }
 
 /// Stands for the payment provider.
 fn pay(redemption: &v1::Redemption) -> anyhow::Result<()> {
-    println!(
-        "charging {} {}",
-        redemption.payable_minor, redemption.currency_code
-    );
+    println!("charging {} {}", redemption.payable_minor, redemption.currency_code);
     Ok(())
 }
 
@@ -92,8 +68,5 @@ fn cart() -> v1::Cart {
         quantity: 1,
         amount_minor: 19_900,
     };
-    v1::Cart {
-        currency_code: "CNY".to_owned(),
-        lines: vec![line],
-    }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line] }
 }

@@ -43,13 +43,7 @@ impl CouponClient {
             .await
             .map_err(|status| ClientError::new("connect", 0, status))?;
         let retry = RetryPolicy::new(&config);
-        Ok(Self {
-            shared: Arc::new(Shared {
-                pool,
-                retry,
-                deadline: config.deadline,
-            }),
-        })
+        Ok(Self { shared: Arc::new(Shared { pool, retry, deadline: config.deadline }) })
     }
 
     /// Sends `request` until there is an answer, a failure that another attempt would not mend, or
@@ -79,11 +73,7 @@ impl CouponClient {
                 Err(_elapsed) => retry::deadline_exceeded(),
             };
             let left = until.saturating_duration_since(Instant::now());
-            match self
-                .shared
-                .retry
-                .wait(&status, attempt, left, rand::random())
-            {
+            match self.shared.retry.wait(&status, attempt, left, rand::random()) {
                 Some(wait) => sleep(wait).await,
                 None => return Err(ClientError::new(rpc, attempt, status)),
             }

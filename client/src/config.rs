@@ -27,10 +27,7 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// The defaults with another endpoint.
     pub fn new(endpoint: impl Into<String>) -> Self {
-        Self {
-            endpoint: endpoint.into(),
-            ..Self::default()
-        }
+        Self { endpoint: endpoint.into(), ..Self::default() }
     }
 }
 

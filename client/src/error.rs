@@ -19,11 +19,7 @@ pub struct ClientError {
 
 impl ClientError {
     pub(crate) fn new(rpc: &'static str, attempts: u32, status: Status) -> Self {
-        Self {
-            rpc,
-            attempts,
-            status,
-        }
+        Self { rpc, attempts, status }
     }
 
     /// The gRPC code of the last attempt.
@@ -52,9 +48,7 @@ impl ClientError {
             return Vec::new();
         };
         let violations = details.field_violations.into_iter();
-        violations
-            .map(|violation| (violation.field, violation.description))
-            .collect()
+        violations.map(|violation| (violation.field, violation.description)).collect()
     }
 
     /// How often the call was sent; 0 when it never was.
@@ -75,11 +69,7 @@ impl ClientError {
     }
 
     fn effort(&self) -> String {
-        if self.attempts > 1 {
-            format!(" after {} attempts", self.attempts)
-        } else {
-            String::new()
-        }
+        if self.attempts > 1 { format!(" after {} attempts", self.attempts) } else { String::new() }
     }
 }
 
@@ -90,11 +80,7 @@ mod tests {
     use super::*;
 
     fn error(code: Code, message: &str, details: ErrorDetails, attempts: u32) -> ClientError {
-        ClientError::new(
-            "claim",
-            attempts,
-            Status::with_error_details(code, message, details),
-        )
+        ClientError::new("claim", attempts, Status::with_error_details(code, message, details))
     }
 
     #[test]
@@ -103,10 +89,7 @@ mod tests {
         details.set_error_info("SOLD_OUT", coupon_proto::ERROR_DOMAIN, []);
         let error = error(Code::FailedPrecondition, "every piece is given", details, 1);
         assert_eq!(error.reason(), Some(ErrorReason::SoldOut));
-        assert_eq!(
-            error.to_string(),
-            "claim: every piece is given (FailedPrecondition, SOLD_OUT)"
-        );
+        assert_eq!(error.to_string(), "claim: every piece is given (FailedPrecondition, SOLD_OUT)");
     }
 
     #[test]
@@ -115,10 +98,7 @@ mod tests {
         details.set_error_info("SOLD_OUT", "proxy.example", []);
         let error = error(Code::Unavailable, "no upstream", details, 3);
         assert_eq!(error.reason(), None);
-        assert_eq!(
-            error.to_string(),
-            "claim: no upstream (Unavailable) after 3 attempts"
-        );
+        assert_eq!(error.to_string(), "claim: no upstream (Unavailable) after 3 attempts");
     }
 
     #[test]

@@ -32,17 +32,9 @@ impl Pool {
         let endpoint = endpoint(config)?;
         let mut channels = Vec::with_capacity(config.channels);
         for _ in 0..config.channels {
-            channels.push(
-                endpoint
-                    .connect()
-                    .await
-                    .map_err(|error| unreachable(config, &error))?,
-            );
+            channels.push(endpoint.connect().await.map_err(|error| unreachable(config, &error))?);
         }
-        Ok(Self {
-            channels,
-            next: AtomicUsize::new(0),
-        })
+        Ok(Self { channels, next: AtomicUsize::new(0) })
     }
 
     /// The channel whose turn it is.
@@ -84,16 +76,11 @@ mod tests {
 
     #[tokio::test]
     async fn bad_configurations_are_named() {
-        let config = ClientConfig {
-            channels: 0,
-            ..ClientConfig::default()
-        };
+        let config = ClientConfig { channels: 0, ..ClientConfig::default() };
         let error = Pool::connect(&config).await.expect_err("no channels");
         assert_eq!(error.code(), Code::InvalidArgument);
 
-        let error = Pool::connect(&ClientConfig::new("not a uri"))
-            .await
-            .expect_err("no uri");
+        let error = Pool::connect(&ClientConfig::new("not a uri")).await.expect_err("no uri");
         assert_eq!(error.code(), Code::InvalidArgument);
         assert!(error.message().contains("not a uri"), "{error}");
     }
@@ -101,9 +88,7 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_that_does_not_answer_is_unavailable() -> anyhow::Result<()> {
         // A port that was free a moment ago and has no listener now.
-        let address = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await?
-            .local_addr()?;
+        let address = tokio::net::TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let error = Pool::connect(&ClientConfig::new(format!("http://{address}"))).await;
         let error = error.expect_err("nobody listens");
         assert_eq!(error.code(), Code::Unavailable);

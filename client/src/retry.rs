@@ -48,9 +48,7 @@ impl RetryPolicy {
             return None;
         }
         let backoff = self.backoff(attempt);
-        let hint = status
-            .get_details_retry_info()
-            .and_then(|info| info.retry_delay);
+        let hint = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let wait = match hint {
             // Never earlier than asked; the jitter keeps the callers that were shed together apart.
             Some(hint) => hint + self.initial.min(backoff).mul_f64(random),
@@ -116,9 +114,7 @@ mod tests {
     #[test]
     fn codes_that_are_sent_again() {
         for code in (0..=16).map(Code::from_i32) {
-            let again = policy()
-                .wait(&Status::new(code, ""), 1, LONG, 0.0)
-                .is_some();
+            let again = policy().wait(&Status::new(code, ""), 1, LONG, 0.0).is_some();
             let expected = matches!(
                 code,
                 Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
@@ -137,18 +133,12 @@ mod tests {
     fn backoff_doubles_up_to_the_cap_with_jitter_down_to_half() {
         let status = Status::unavailable("");
         let millis = |attempt, random| {
-            policy()
-                .wait(&status, attempt, LONG, random)
-                .map(|wait| wait.as_millis())
+            policy().wait(&status, attempt, LONG, random).map(|wait| wait.as_millis())
         };
         assert_eq!(millis(1, 0.0), Some(10));
         assert_eq!(millis(1, 0.5), Some(15));
         assert_eq!(millis(2, 0.0), Some(20));
-        assert_eq!(
-            millis(3, 0.0),
-            Some(25),
-            "capped at 50 ms before the jitter"
-        );
+        assert_eq!(millis(3, 0.0), Some(25), "capped at 50 ms before the jitter");
     }
 
     #[test]
@@ -160,10 +150,7 @@ mod tests {
 
     #[test]
     fn zero_attempts_means_one() {
-        let config = ClientConfig {
-            max_attempts: 0,
-            ..ClientConfig::default()
-        };
+        let config = ClientConfig { max_attempts: 0, ..ClientConfig::default() };
         let wait = RetryPolicy::new(&config).wait(&Status::unavailable(""), 1, LONG, 0.0);
         assert_eq!(wait, None);
     }
@@ -187,9 +174,6 @@ mod tests {
     fn an_expired_timeout_is_an_unknown_outcome() {
         let status = normalize(Status::cancelled("Timeout expired"));
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert_eq!(
-            normalize(Status::cancelled("by the caller")).code(),
-            Code::Cancelled
-        );
+        assert_eq!(normalize(Status::cancelled("by the caller")).code(), Code::Cancelled);
     }
 }

@@ -47,7 +47,9 @@ pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databa
     // One sentence: the driver's error and its causes say the same three times.
     let named = |error: sqlx::Error| {
         let path = path.display();
-        anyhow!("cannot open the database {path} ({error}), move it away or choose another --data-dir")
+        anyhow!(
+            "cannot open the database {path} ({error}), move it away or choose another --data-dir"
+        )
     };
     let write = connect(path, storage, 1, storage.cache_kib).await.map_err(named)?;
     let (readers, cache_kib) = (storage.read_connections, storage.read_cache_kib);

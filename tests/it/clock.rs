@@ -83,7 +83,7 @@ async fn a_sweep_of_several_chunks_expires_every_coupon() {
     let window = fixed(START_MS, START_MS + 10 * DAY);
     let mut templates = Vec::new();
     for _ in 0..3 {
-        let rules = v1::TemplateRules { use_window: window.clone(), ..rules() };
+        let rules = v1::TemplateRules { use_window: window, ..rules() };
         let template_id = harness.publish(template_of(40, rules)).await;
         let users = (1..=40).map(|user_id| v1::IssueUser { user_id, count: 1 }).collect();
         let request = v1::IssueRequest { template_id, users, ..Default::default() };

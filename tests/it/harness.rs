@@ -1,7 +1,7 @@
 //! A server in the test's own process, over real gRPC on an ephemeral port, on a test clock.
 
-pub mod given;
-pub mod programs;
+pub(crate) mod given;
+pub(crate) mod programs;
 
 use std::{
     net::SocketAddr,
@@ -18,18 +18,18 @@ use coupon_server::{
 use tempfile::TempDir;
 
 /// When the test clock starts: 2026-01-01T00:00:00Z.
-pub const START_MS: i64 = 1_767_225_600_000;
+pub(crate) const START_MS: i64 = 1_767_225_600_000;
 
 /// A running server and a client of it.
-pub struct Harness {
+pub(crate) struct Harness {
     /// A client.
-    pub client: CouponClient,
+    pub(crate) client: CouponClient,
     running: Running,
     folder: TempDir,
 }
 
 /// The configuration of a server on `folder` and an ephemeral port.
-pub fn config(folder: &Path) -> Config {
+pub(crate) fn config(folder: &Path) -> Config {
     let mut config = Config::default();
     config.server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.storage.data_dir = folder.to_owned();
@@ -43,13 +43,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A client of a server of the tests: patient, because debug builds on a busy machine are slow.
-pub async fn connect(endpoint: String) -> CouponClient {
+pub(crate) async fn connect(endpoint: String) -> CouponClient {
     let config = ClientConfig { deadline: PATIENCE, ..ClientConfig::new(endpoint) };
     CouponClient::connect(config).await.expect("the server answers")
 }
 
 /// Looks again until `look` finds something. Panics when it has not after a minute.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let mut ticks = tokio::time::interval(LOOK);
     let until = Instant::now() + PATIENCE;
     loop {
@@ -62,12 +62,12 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 }
 
 /// Starts a server on an empty folder.
-pub async fn start() -> Harness {
+pub(crate) async fn start() -> Harness {
     start_with(|_| {}).await
 }
 
 /// Starts a server on an empty folder whose configuration `adjust` has changed.
-pub async fn start_with(adjust: impl FnOnce(&mut Config)) -> Harness {
+pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> Harness {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = config(folder.path());
     adjust(&mut config);
@@ -75,7 +75,7 @@ pub async fn start_with(adjust: impl FnOnce(&mut Config)) -> Harness {
 }
 
 /// Starts a server on an empty folder whose test clock stands at another instant.
-pub async fn start_at(clock_ms: i64) -> Harness {
+pub(crate) async fn start_at(clock_ms: i64) -> Harness {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = config(folder.path());
     start_on(folder, config, clock_ms).await
@@ -90,17 +90,12 @@ async fn start_on(folder: TempDir, config: Config, clock_ms: i64) -> Harness {
 
 impl Harness {
     /// `http://127.0.0.1:PORT`.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.running.addr)
     }
 
-    /// The data folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Stops the server and starts it again on the same folder.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { running, folder, client } = self;
         drop(client);
         running.stop().await.expect("the server stops");
@@ -109,19 +104,19 @@ impl Harness {
     }
 
     /// Moves the clock to `ms`; answers how many alarms were handled on the way.
-    pub async fn advance(&self, ms: i64) -> i64 {
+    pub(crate) async fn advance(&self, ms: i64) -> i64 {
         let request = dev::AdvanceClockRequest { to: Some(given::instant(ms)) };
         self.client.advance_clock(request).await.expect("the clock moves").alarms_handled
     }
 
     /// The server's time in milliseconds.
-    pub async fn now(&self) -> i64 {
+    pub(crate) async fn now(&self) -> i64 {
         let clock = self.client.get_clock(dev::GetClockRequest {}).await;
         given::millis(clock.expect("the clock").now)
     }
 
     /// Stops the server; answers its folder.
-    pub async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> TempDir {
         let Self { running, folder, client } = self;
         drop(client);
         running.stop().await.expect("the server stops");

@@ -101,7 +101,8 @@ async fn only_the_drawn_transitions_happen() {
     let harness = harness::start().await;
     let conflict = ErrorReason::TemplateStateConflict;
     let ended = ErrorReason::TemplateEnded;
-    let table: [(&[&str], [Result<TemplateState, ErrorReason>; 4]); 4] = [
+    type Outcomes = [Result<TemplateState, ErrorReason>; 4];
+    let table: [(&[&str], Outcomes); 4] = [
         (&[], [Ok(TemplateState::Active), Err(conflict), Err(conflict), Err(conflict)]),
         (
             &["publish"],

@@ -1,4 +1,4 @@
-//! A user's coupons: pages, filters by the status effective now, what each one says (R4, R5, R35).
+//! A user's coupons: pages, filters by the status effective now, what each one says (R2, R4, R5, R35).
 
 use coupon_client::{tonic::Code, v1};
 use v1::{CouponStatus, ErrorReason};

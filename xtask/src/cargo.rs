@@ -13,9 +13,7 @@ use anyhow::{Context as _, bail};
 pub(crate) fn root() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// The target folder in use, whether it comes from the environment, a configuration or the default:
@@ -24,19 +22,16 @@ pub(crate) fn target_dir() -> anyhow::Result<PathBuf> {
     let program = env::current_exe().context("cannot tell where this program is")?;
     match program.ancestors().nth(2) {
         Some(dir) => Ok(dir.to_path_buf()),
-        None => bail!(
-            "{} is not inside a target folder: start it as `cargo xtask`",
-            program.display()
-        ),
+        None => {
+            bail!("{} is not inside a target folder: start it as `cargo xtask`", program.display())
+        }
     }
 }
 
 /// A cargo command in the workspace's root, with the target folder of this program.
 pub(crate) fn cargo() -> anyhow::Result<Command> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", target_dir()?);
+    command.current_dir(root()).env("CARGO_TARGET_DIR", target_dir()?);
     Ok(command)
 }
 
@@ -50,9 +45,7 @@ pub(crate) fn run_cargo<S: AsRef<OsStr>>(args: &[S]) -> anyhow::Result<()> {
 /// Runs the command to its end; not succeeding is an error that shows the command.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = shown(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{shown}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` failed: {status}");
     }
@@ -90,19 +83,12 @@ pub(crate) fn exec(command: &mut Command) -> anyhow::Result<ExitCode> {
 #[cfg(not(unix))]
 pub(crate) fn exec(command: &mut Command) -> anyhow::Result<ExitCode> {
     let shown = shown(command);
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{shown}`"))?;
+    let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
     Ok(crate::code(status.success()))
 }
 
 fn shown(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

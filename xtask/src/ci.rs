@@ -21,28 +21,15 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 
     steps.step("format", || cargo::run_cargo(&["fmt", "--all", "--check"]));
     steps.step("clippy", || {
-        cargo::run_cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ])
+        cargo::run_cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     });
     steps.step("tidy", tidy::check_workspace);
     steps.step("lint-proto", lint_proto::run);
     steps.step("deny", deny);
-    steps.step("release build", || {
-        cargo::build_binaries(true, true).map(drop)
-    });
+    steps.step("release build", || cargo::build_binaries(true, true).map(drop));
     steps.step("test", || {
         let bin_dir = Some(cargo::target_dir()?.join("release"));
-        let outcome = suite::run(&suite::Options {
-            quick: false,
-            args: Vec::new(),
-            bin_dir,
-        })?;
+        let outcome = suite::run(&suite::Options { quick: false, args: Vec::new(), bin_dir })?;
         totals = outcome.totals;
         if !outcome.success {
             bail!("tests failed, or something did not compile");
@@ -62,22 +49,12 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
 /// Licences, sources and bans of the dependencies, after `deny.toml`. The advisories are left out:
 /// they come from the network and would fail a commit that has not changed.
 fn deny() -> anyhow::Result<()> {
-    let found = Command::new("cargo-deny")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
+    let found = Command::new("cargo-deny").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         println!("skipped: cargo-deny is not installed (`cargo install cargo-deny --locked`)");
         return Ok(());
     }
-    cargo::run_cargo(&[
-        "deny",
-        "check",
-        "--hide-inclusion-graph",
-        "bans",
-        "licenses",
-        "sources",
-    ])
+    cargo::run_cargo(&["deny", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
 }
 
 #[derive(Default)]
@@ -93,10 +70,7 @@ impl Steps {
         let took = started.elapsed();
         match &result {
             Ok(()) => println!("=== {name}: ok in {:.1} s", took.as_secs_f64()),
-            Err(error) => println!(
-                "=== {name}: FAILED in {:.1} s: {error:#}",
-                took.as_secs_f64()
-            ),
+            Err(error) => println!("=== {name}: FAILED in {:.1} s: {error:#}", took.as_secs_f64()),
         }
         self.done.push((name, result.is_ok(), took));
     }

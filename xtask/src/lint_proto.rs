@@ -15,10 +15,7 @@ const BUF: &str = "@bufbuild/buf@1.75.0";
 
 /// Runs `buf lint`; every complaint is printed by buf itself.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let found = Command::new("npx")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
+    let found = Command::new("npx").arg("--version").stdout(Stdio::null()).status();
     match found {
         Ok(status) if status.success() => {}
         Ok(status) => bail!("npx does not work ({status}): install Node.js with npm again"),
@@ -28,7 +25,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Err(error) => return Err(error).context("cannot start npx"),
     }
     let mut buf = Command::new("npx");
-    buf.args(["--yes", BUF, "lint"])
-        .current_dir(cargo::root().join("proto"));
+    buf.args(["--yes", BUF, "lint"]).current_dir(cargo::root().join("proto"));
     cargo::run(&mut buf)
 }

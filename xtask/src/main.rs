@@ -1,9 +1,6 @@
 //! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `test`, `tidy`,
 //! `lint-proto` and `ci`.
-#![allow(
-    clippy::print_stdout,
-    reason = "a command-line tool talks to its user on stdout"
-)]
+#![allow(clippy::print_stdout, reason = "a command-line tool talks to its user on stdout")]
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -88,26 +85,14 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run {
-            debug,
-            listen,
-            data_dir,
-            args,
-        } => run::run(&run::Options {
-            debug,
-            listen,
-            data_dir,
-            args,
-        }),
+        Command::Run { debug, listen, data_dir, args } => {
+            run::run(&run::Options { debug, listen, data_dir, args })
+        }
         Command::Demo(passed) => program::run("coupon-demo", &passed.args),
         Command::Replay(passed) => program::run("coupon-replay", &passed.args),
         Command::Bench(passed) => program::run("coupon-bench", &passed.args),
         Command::Test { embedded, args } => {
-            let outcome = suite::run(&suite::Options {
-                quick: embedded,
-                args,
-                bin_dir: None,
-            })?;
+            let outcome = suite::run(&suite::Options { quick: embedded, args, bin_dir: None })?;
             println!("\n{}", outcome.totals);
             Ok(code(outcome.success))
         }
@@ -118,9 +103,5 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn code(success: bool) -> ExitCode {
-    if success {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -20,15 +20,9 @@ pub(crate) struct Options {
 /// it drains before it exits.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let binary = cargo::build_binaries(!options.debug, false)?.join("coupon-server");
-    let data_dir = options
-        .data_dir
-        .clone()
-        .unwrap_or_else(|| cargo::root().join("data"));
+    let data_dir = options.data_dir.clone().unwrap_or_else(|| cargo::root().join("data"));
     println!("{}", hints(&options.listen));
-    println!(
-        "Data is kept in {}. Ctrl-C stops the server; its data stays.\n",
-        data_dir.display()
-    );
+    println!("Data is kept in {}. Ctrl-C stops the server; its data stays.\n", data_dir.display());
     cargo::exec(
         Command::new(binary)
             .args(["serve", "--listen", &options.listen, "--data-dir"])

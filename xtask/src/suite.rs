@@ -52,9 +52,8 @@ impl Totals {
     /// Adds one line of a test binary's output, when it is its closing line:
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
     fn add_line(&mut self, line: &str) {
-        let Some((_, counts)) = line
-            .strip_prefix("test result: ")
-            .and_then(|rest| rest.split_once(". "))
+        let Some((_, counts)) =
+            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
         else {
             return;
         };
@@ -94,15 +93,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
     command.args(&options.args).stdout(Stdio::piped());
 
     let mut child = command.spawn().context("cannot start `cargo test`")?;
-    let output = child
-        .stdout
-        .take()
-        .context("`cargo test` has no output to read")?;
+    let output = child.stdout.take().context("`cargo test` has no output to read")?;
     let totals = pass_through(BufReader::new(output))?;
-    let success = child
-        .wait()
-        .context("cannot wait for `cargo test`")?
-        .success();
+    let success = child.wait().context("cannot wait for `cargo test`")?.success();
     Ok(Outcome { totals, success })
 }
 
@@ -122,11 +115,7 @@ fn pass_through(mut output: impl BufRead) -> anyhow::Result<Totals> {
     let mut totals = Totals::default();
     let mut stdout = io::stdout().lock();
     let mut line = Vec::new();
-    while output
-        .read_until(b'\n', &mut line)
-        .context("cannot read what `cargo test` says")?
-        > 0
-    {
+    while output.read_until(b'\n', &mut line).context("cannot read what `cargo test` says")? > 0 {
         stdout.write_all(&line)?;
         stdout.flush()?;
         totals.add_line(&String::from_utf8_lossy(&line));
@@ -151,14 +140,7 @@ mod tests {
         ] {
             totals.add_line(line);
         }
-        assert_eq!(
-            totals,
-            Totals {
-                passed: 13,
-                failed: 2,
-                skipped: 1
-            }
-        );
+        assert_eq!(totals, Totals { passed: 13, failed: 2, skipped: 1 });
         assert_eq!(totals.to_string(), "13 passed, 2 failed, 1 skipped");
     }
 
@@ -174,11 +156,7 @@ mod tests {
 
     #[test]
     fn nothing_skipped_is_not_mentioned() {
-        let totals = Totals {
-            passed: 1,
-            failed: 0,
-            skipped: 0,
-        };
+        let totals = Totals { passed: 1, failed: 0, skipped: 0 };
         assert_eq!(totals.to_string(), "1 passed, 0 failed");
     }
 }

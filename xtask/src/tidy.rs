@@ -33,12 +33,7 @@ struct Violation {
 
 impl Violation {
     fn new(file: &str, line: usize, rule: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            rule,
-            message: message.into(),
-        }
+        Self { file: file.to_owned(), line, rule, message: message.into() }
     }
 }
 
@@ -88,11 +83,7 @@ pub(crate) fn check_workspace() -> anyhow::Result<()> {
     }
     match violations.len() {
         0 => {
-            println!(
-                "tidy: {} files, {} rules, nothing to say",
-                tree.files.len(),
-                RULES.len()
-            );
+            println!("tidy: {} files, {} rules, nothing to say", tree.files.len(), RULES.len());
             Ok(())
         }
         1 => bail!("tidy: 1 violation"),
@@ -112,23 +103,12 @@ mod tests {
     fn workspace_is_tidy() {
         let tree = Tree::read(&cargo::root()).expect("the workspace can be read");
         let found: Vec<String> = violations(&tree).iter().map(ToString::to_string).collect();
-        assert!(
-            found.is_empty(),
-            "{} violations:\n{}",
-            found.len(),
-            found.join("\n")
-        );
+        assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
     }
 
     #[test]
     fn a_violation_reads_like_a_compiler_message() {
-        assert_eq!(
-            Violation::new("a/b.rs", 3, "sleep", "no").to_string(),
-            "a/b.rs:3: no [sleep]"
-        );
-        assert_eq!(
-            Violation::new("a/b.rs", 0, "sleep", "no").to_string(),
-            "a/b.rs: no [sleep]"
-        );
+        assert_eq!(Violation::new("a/b.rs", 3, "sleep", "no").to_string(), "a/b.rs:3: no [sleep]");
+        assert_eq!(Violation::new("a/b.rs", 0, "sleep", "no").to_string(), "a/b.rs: no [sleep]");
     }
 }

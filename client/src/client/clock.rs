@@ -21,16 +21,9 @@ impl CouponClient {
         &self,
         request: dev::AdvanceClockRequest,
     ) -> Result<dev::AdvanceClockResponse, ClientError> {
-        self.call(
-            "advance_clock",
-            ADVANCE_DEADLINE,
-            request,
-            |channel, request| async move {
-                ClockServiceClient::new(channel)
-                    .advance_clock(request)
-                    .await
-            },
-        )
+        self.call("advance_clock", ADVANCE_DEADLINE, request, |channel, request| async move {
+            ClockServiceClient::new(channel).advance_clock(request).await
+        })
         .await
     }
 }

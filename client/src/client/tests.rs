@@ -42,14 +42,8 @@ struct Script {
 
 impl Script {
     async fn play<Q>(&self, request_id: String, request: &Request<Q>) -> Result<(), Status> {
-        let timeout = request
-            .metadata()
-            .get("grpc-timeout")
-            .and_then(|value| value.to_str().ok());
-        let seen = Seen {
-            request_id,
-            timeout: timeout.unwrap_or_default().to_owned(),
-        };
+        let timeout = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let seen = Seen { request_id, timeout: timeout.unwrap_or_default().to_owned() };
         self.seen.lock().unwrap().push(seen);
         let step = self.steps.lock().unwrap().pop_front();
         match step {
@@ -70,8 +64,7 @@ impl RedemptionService for Script {
         &self,
         request: Request<v1::LockRequest>,
     ) -> Result<Response<v1::LockResponse>, Status> {
-        self.play(request.get_ref().request_id.clone(), &request)
-            .await?;
+        self.play(request.get_ref().request_id.clone(), &request).await?;
         Ok(Response::new(v1::LockResponse::default()))
     }
 
@@ -143,18 +136,11 @@ impl Fixture {
             ..ClientConfig::new(endpoint)
         })
         .await?;
-        Ok(Self {
-            client,
-            script,
-            _server: AbortOnDropHandle::new(server),
-        })
+        Ok(Self { client, script, _server: AbortOnDropHandle::new(server) })
     }
 
     async fn lock(&self, request_id: &str) -> Result<v1::LockResponse, ClientError> {
-        let request = v1::LockRequest {
-            request_id: request_id.to_owned(),
-            ..Default::default()
-        };
+        let request = v1::LockRequest { request_id: request_id.to_owned(), ..Default::default() };
         self.client.lock(request).await
     }
 }
@@ -177,11 +163,7 @@ async fn the_minted_request_id_stays_the_same_over_attempts() -> anyhow::Result<
     let seen = fixture.script.seen.lock().unwrap();
     assert_eq!(seen.len(), 4);
     assert_eq!(seen[0].request_id.len(), 32);
-    assert!(
-        seen.iter()
-            .all(|attempt| attempt.request_id == seen[0].request_id),
-        "{seen:?}"
-    );
+    assert!(seen.iter().all(|attempt| attempt.request_id == seen[0].request_id), "{seen:?}");
     Ok(())
 }
 
@@ -200,10 +182,7 @@ async fn a_given_request_id_is_sent_as_it_is() -> anyhow::Result<()> {
     let fixture = Fixture::new([fail(Code::Unavailable)]).await?;
     fixture.lock("order-7-lock").await?;
     let seen = fixture.script.seen.lock().unwrap();
-    let ids: Vec<_> = seen
-        .iter()
-        .map(|attempt| attempt.request_id.as_str())
-        .collect();
+    let ids: Vec<_> = seen.iter().map(|attempt| attempt.request_id.as_str()).collect();
     assert_eq!(ids, ["order-7-lock", "order-7-lock"]);
     Ok(())
 }
@@ -235,10 +214,7 @@ async fn attempts_end_and_the_last_status_is_the_result() -> anyhow::Result<()> 
 #[tokio::test]
 async fn reads_are_sent_again_too() -> anyhow::Result<()> {
     let fixture = Fixture::new([fail(Code::Unavailable)]).await?;
-    fixture
-        .client
-        .get_redemption(v1::GetRedemptionRequest::default())
-        .await?;
+    fixture.client.get_redemption(v1::GetRedemptionRequest::default()).await?;
     assert_eq!(fixture.script.attempts(), 2);
     Ok(())
 }
@@ -271,18 +247,9 @@ async fn every_attempt_carries_what_is_left_of_the_deadline() -> anyhow::Result<
     let seen = fixture.script.seen.lock().unwrap();
     let micros: Vec<u64> = seen
         .iter()
-        .map(|attempt| {
-            attempt
-                .timeout
-                .strip_suffix('u')
-                .expect("microseconds")
-                .parse()
-        })
+        .map(|attempt| attempt.timeout.strip_suffix('u').expect("microseconds").parse())
         .collect::<Result<_, _>>()?;
     assert_eq!(micros.len(), 2);
-    assert!(
-        micros[0] <= 10_000_000 && micros[1] < micros[0],
-        "{micros:?}"
-    );
+    assert!(micros[0] <= 10_000_000 && micros[1] < micros[0], "{micros:?}");
     Ok(())
 }

@@ -39,8 +39,7 @@ use self::{
 use super::{
     AlarmBell, AlarmRow, Counts, GiveCommand, Given, Holding, HoldingCursor, Ledger, LedgerError,
     NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement, ShardId,
-    StoredCoupon, Swept,
-    TemplateSource, batcher::Lane, router::Router,
+    StoredCoupon, Swept, TemplateSource, batcher::Lane, router::Router,
 };
 use crate::mint::Mint;
 

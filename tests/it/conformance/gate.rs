@@ -1,4 +1,4 @@
-//! What every gate keeps.
+//! What every gate keeps: live stock and holders in hot memory, in front of the ledger (R6).
 
 pub(super) mod admission;
 pub(super) mod loading;

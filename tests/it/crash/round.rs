@@ -112,7 +112,7 @@ impl Round {
         }
         let answers: u64 = self.shoppers.iter().map(|shopper| shopper.answers).sum();
         let won = self.shoppers.iter().filter(|shopper| shopper.won.is_some()).count();
-        println!("killed after {answers} answers, {won} wins among them");
+        eprintln!("killed after {answers} answers, {won} wins among them");
     }
 
     /// Everything acknowledged is there, and answers the same again.

@@ -10,23 +10,23 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How a program ended and what it said.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Exit code; `None` when a signal ended it.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// Whether long tests are to be cut short.
-pub fn quick() -> bool {
+pub(crate) fn quick() -> bool {
     env::var_os("COUPON_TEST_QUICK").is_some_and(|value| value == "1")
 }
 
 /// A program of the workspace: in the folder that `COUPON_TEST_BIN_DIR` names, else beside the
 /// tests.
-pub fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     if let Some(folder) = env::var_os("COUPON_TEST_BIN_DIR") {
         let path = PathBuf::from(folder).join(name);
         assert!(path.is_file(), "COUPON_TEST_BIN_DIR has no {name}: {}", path.display());
@@ -37,7 +37,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Runs a program to its end.
-pub async fn run(program: PathBuf, args: &[&str], envs: &[(&str, &str)]) -> Ended {
+pub(crate) async fn run(program: PathBuf, args: &[&str], envs: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(&program);
     command.args(args).envs(envs.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await;
@@ -51,12 +51,12 @@ pub async fn run(program: PathBuf, args: &[&str], envs: &[(&str, &str)]) -> Ende
 }
 
 /// Runs the server's program to its end.
-pub async fn server(args: &[&str]) -> Ended {
+pub(crate) async fn server(args: &[&str]) -> Ended {
     server_with(args, &[]).await
 }
 
 /// Runs the server's program to its end, with these in its environment.
-pub async fn server_with(args: &[&str], envs: &[(&str, &str)]) -> Ended {
+pub(crate) async fn server_with(args: &[&str], envs: &[(&str, &str)]) -> Ended {
     let path = server_binary().unwrap_or_else(|error| panic!("{error:#}"));
     run(path, args, envs).await
 }

@@ -46,12 +46,7 @@ const CONFINED: [Confined; 4] = [
     },
     Confined {
         names: &["SystemTime::now", "Timestamp::now", "Zoned::now"],
-        scope: &[
-            "server/src/",
-            "domain/src/",
-            "migrations/src/",
-            "proto/src/",
-        ],
+        scope: &["server/src/", "domain/src/", "migrations/src/", "proto/src/"],
         homes: &["server/src/clock"],
         reason: "time is a port: take the injected Clock",
     },
@@ -67,11 +62,7 @@ pub(super) fn names(tree: &Tree) -> Vec<Violation> {
             .filter(|file| starts(&file.path, rule.scope) && !starts(&file.path, rule.homes));
         for file in files {
             for (line, code) in file.product_code() {
-                for name in rule
-                    .names
-                    .iter()
-                    .filter(|name| rust::find_word(code, name).is_some())
-                {
+                for name in rule.names.iter().filter(|name| rust::find_word(code, name).is_some()) {
                     let message = format!("`{name}` must not stand here: {}", rule.reason);
                     found.push(Violation::new(&file.path, line, RULE, message));
                 }
@@ -93,10 +84,7 @@ mod tests {
     fn grpc_codes_belong_to_the_status_file() {
         let text = "fn f() -> Status { Status::new(Code::Ok, \"\") }";
         assert_eq!(count("server/src/rpc/claim.rs", text), 1);
-        assert_eq!(
-            count("server/src/usecase.rs", "use tonic::{Code, Status};"),
-            1
-        );
+        assert_eq!(count("server/src/usecase.rs", "use tonic::{Code, Status};"), 1);
         assert_eq!(count("server/src/rpc/status.rs", text), 0);
         assert_eq!(count("client/src/error.rs", text), 0);
         assert_eq!(count("server/src/main.rs", "ExitCode::SUCCESS; // Code"), 0);
@@ -122,10 +110,7 @@ mod tests {
         assert_eq!(count("domain/src/time.rs", text), 1);
         assert_eq!(count("server/src/clock.rs", text), 0);
         assert_eq!(
-            count(
-                "server/src/ledger.rs",
-                "#[cfg(test)]\nmod t { fn f() { Timestamp::now(); } }"
-            ),
+            count("server/src/ledger.rs", "#[cfg(test)]\nmod t { fn f() { Timestamp::now(); } }"),
             0
         );
     }

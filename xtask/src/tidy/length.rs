@@ -33,9 +33,7 @@ pub(super) fn long_files(tree: &Tree) -> Vec<Violation> {
 }
 
 fn longer(tree: &Tree, limit: usize) -> impl Iterator<Item = (&File, usize)> {
-    tree.rust()
-        .map(|file| (file, file.code.len()))
-        .filter(move |(_, lines)| *lines > limit)
+    tree.rust().map(|file| (file, file.code.len())).filter(move |(_, lines)| *lines > limit)
 }
 
 #[cfg(test)]
@@ -46,12 +44,7 @@ mod tests {
     fn limits_are_inclusive() {
         let lines = |count: usize| "//\n".repeat(count);
         let (fits, long, over) = (lines(LINES_LONG), lines(LINES_MAX), lines(LINES_MAX + 1));
-        let tree = tree_of(&[
-            ("a.rs", &fits),
-            ("b.rs", &long),
-            ("c.rs", &over),
-            ("d.json", &over),
-        ]);
+        let tree = tree_of(&[("a.rs", &fits), ("b.rs", &long), ("c.rs", &over), ("d.json", &over)]);
         let paths = |found: Vec<Violation>| found.into_iter().map(|v| v.file).collect::<Vec<_>>();
         assert_eq!(paths(files(&tree)), ["c.rs"]);
         assert_eq!(paths(long_files(&tree)), ["b.rs"]);

@@ -13,10 +13,7 @@ pub(super) fn none_left(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for file in tree.rust() {
         for (line, code) in file.numbered_code() {
-            for name in NEVER
-                .iter()
-                .filter(|name| rust::find_word(code, name).is_some())
-            {
+            for name in NEVER.iter().filter(|name| rust::find_word(code, name).is_some()) {
                 found.push(Violation::new(
                     &file.path,
                     line,
@@ -24,9 +21,8 @@ pub(super) fn none_left(tree: &Tree) -> Vec<Violation> {
                     format!("`{name}` must not stay"),
                 ));
             }
-            for name in IN_TESTS_ONLY
-                .iter()
-                .filter(|name| code.contains(*name) && !file.is_test(line))
+            for name in
+                IN_TESTS_ONLY.iter().filter(|name| code.contains(*name) && !file.is_test(line))
             {
                 let message =
                     format!("`{name}` outside tests: return an error, or expect with the reason");
@@ -44,10 +40,8 @@ mod tests {
     #[test]
     fn code_is_found_and_comments_and_tests_are_not() {
         let text = "// todo!()\nfn a() { todo!() }\nfn b() { c().unwrap(); }\nfn d() { e(\"x.unwrap()\").unwrap_or(1); }\n#[cfg(test)]\nmod tests {\n  fn f() { g().unwrap(); unimplemented!() }\n}\n";
-        let lines: Vec<usize> = none_left(&tree_of(&[("a/b.rs", text)]))
-            .iter()
-            .map(|v| v.line)
-            .collect();
+        let lines: Vec<usize> =
+            none_left(&tree_of(&[("a/b.rs", text)])).iter().map(|v| v.line).collect();
         assert_eq!(lines, [2, 3, 7]);
     }
 }

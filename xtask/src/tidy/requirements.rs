@@ -47,15 +47,8 @@ fn claimed(readme: &str) -> Vec<(usize, u32)> {
         let Some(row) = line.trim().strip_prefix('|') else {
             continue;
         };
-        let cells: Vec<&str> = row
-            .trim_end_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect();
-        let state = cells
-            .last()
-            .map(|cell| cell.to_lowercase())
-            .unwrap_or_default();
+        let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        let state = cells.last().map(|cell| cell.to_lowercase()).unwrap_or_default();
         if !state.starts_with(NOT_CLAIMED) {
             let first = cells.first().copied().unwrap_or_default();
             found.extend(numbers(first).into_iter().map(|number| (index + 1, number)));
@@ -66,9 +59,7 @@ fn claimed(readme: &str) -> Vec<(usize, u32)> {
 
 fn named_in_tests(tree: &Tree) -> BTreeSet<u32> {
     // The snippets in this folder's own tests prove nothing.
-    let files = tree
-        .rust()
-        .filter(|file| !file.path.starts_with("xtask/src/tidy"));
+    let files = tree.rust().filter(|file| !file.path.starts_with("xtask/src/tidy"));
     let mut named = BTreeSet::new();
     for file in files {
         let whole = file.path.starts_with("tests/");
@@ -109,11 +100,7 @@ fn range_end(text: &str, at: usize) -> Option<(u32, usize)> {
 
 /// The number that starts at `at` and where it ends, unless a word goes on behind it.
 fn number_at(text: &str, at: usize) -> Option<(u32, usize)> {
-    let digits = text
-        .get(at..)?
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .count();
+    let digits = text.get(at..)?.bytes().take_while(u8::is_ascii_digit).count();
     let end = at + digits;
     let goes_on = text[end..].chars().next().is_some_and(rust::is_word);
     let number = text[at..end].parse().ok()?;
@@ -138,16 +125,11 @@ mod tests {
             "| number | state |\n|---|---|\n| R1 | works |\n| R2-R4 | works |\n| R12 | not yet |\n",
         );
         let test = ("tests/it/claim.rs", "/// R1, R3\nfn a() {}\n");
-        let product = (
-            "domain/src/a.rs",
-            "/// R2\nfn a() {}\n#[cfg(test)]\nmod tests {\n  // R4\n}\n",
-        );
+        let product =
+            ("domain/src/a.rs", "/// R2\nfn a() {}\n#[cfg(test)]\nmod tests {\n  // R4\n}\n");
         let found = tested(&tree_of(&[readme, test, product]));
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].line, found[0].message.as_str()),
-            (4, "R2 is named by no test")
-        );
+        assert_eq!((found[0].line, found[0].message.as_str()), (4, "R2 is named by no test"));
     }
 
     #[test]

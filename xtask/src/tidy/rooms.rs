@@ -17,12 +17,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     // The way of a request.
     ("rpc", &["usecase", "policy", "clock", "telemetry", "config"]),
     ("policy", &["telemetry", "config"]),
-    (
-        "usecase",
-        &[
-            "catalog", "gate", "ledger", "alarm", "clock", "mint", "config",
-        ],
-    ),
+    ("usecase", &["catalog", "gate", "ledger", "alarm", "clock", "mint", "config"]),
     // It is loaded through the ledger's port; who implements that is not its business.
     ("gate", &["ledger", "clock", "config"]),
     ("ledger", &["clock", "mint", "config"]),
@@ -31,12 +26,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     // It finds templates for the ledger, and its database fails in the same ways.
     ("catalog", &["ledger", "mint", "clock", "config"]),
     // Beside it.
-    (
-        "worker",
-        &[
-            "usecase", "gate", "ledger", "alarm", "catalog", "mint", "clock", "config",
-        ],
-    ),
+    ("worker", &["usecase", "gate", "ledger", "alarm", "catalog", "mint", "clock", "config"]),
     ("audit", &["data_dir", "config"]),
     ("mint", &["clock", "config"]),
     ("clock", &["config"]),
@@ -52,10 +42,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
 
 /// Code of a room names only the rooms that the table allows it. Tests may name any room.
 pub(super) fn edges(tree: &Tree) -> Vec<Violation> {
-    let files: Vec<(&File, &str)> = tree
-        .rust()
-        .filter_map(|file| Some((file, room_of(&file.path)?)))
-        .collect();
+    let files: Vec<(&File, &str)> =
+        tree.rust().filter_map(|file| Some((file, room_of(&file.path)?))).collect();
     let is_room = |name: &str| files.iter().any(|(_, room)| *room == name);
     let mut found = Vec::new();
     for (file, room) in &files {
@@ -128,13 +116,7 @@ fn first_names(rest: &str) -> Vec<(usize, String)> {
             break;
         }
         if depth == 1 && at_start && rust::is_word(c) {
-            names.push((
-                line,
-                rest[at..]
-                    .chars()
-                    .take_while(|c| rust::is_word(*c))
-                    .collect(),
-            ));
+            names.push((line, rest[at..].chars().take_while(|c| rust::is_word(*c)).collect()));
         }
         at_start = depth == 1 && (c == '{' || c == ',' || (at_start && c.is_whitespace()));
     }
@@ -148,13 +130,8 @@ mod tests {
     fn found(path: &str, text: &str) -> Vec<String> {
         let others = ["ledger", "gate", "usecase", "config", "backend"]
             .map(|room| (format!("{SOURCE}{room}/x.rs"), String::new()));
-        let files = others
-            .into_iter()
-            .chain([(path.to_owned(), text.to_owned())]);
-        edges(&Tree::from_texts(files))
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        let files = others.into_iter().chain([(path.to_owned(), text.to_owned())]);
+        edges(&Tree::from_texts(files)).iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -41,9 +41,7 @@ fn is_inside_word(text: &[char], at: usize) -> bool {
 }
 
 fn find(text: &[char], from: usize, wanted: impl Fn(char) -> bool) -> usize {
-    (from..text.len())
-        .find(|&at| wanted(text[at]))
-        .unwrap_or(text.len())
+    (from..text.len()).find(|&at| wanted(text[at])).unwrap_or(text.len())
 }
 
 fn block_comment_end(text: &[char], start: usize) -> usize {
@@ -202,10 +200,7 @@ mod tests {
     #[test]
     fn an_item_under_cfg_test_ends_at_its_brace_or_semicolon() {
         let source = "#[cfg(test)]\nuse a::{b, c};\nfn d() {}\n#[cfg(test)]\nfn e(x: [u8; 2]) {\n{}\n}\nfn f() {}\n";
-        assert_eq!(
-            test_lines(source),
-            [true, true, false, true, true, true, true, false]
-        );
+        assert_eq!(test_lines(source), [true, true, false, true, true, true, true, false]);
     }
 
     #[test]

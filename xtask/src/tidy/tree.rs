@@ -15,9 +15,8 @@ const SKIPPED_DIRS: [&str; 3] = ["target", ".git", "node_modules"];
 /// Where `cargo xtask run` keeps the server's data.
 const DATA_DIR: &str = "data";
 /// What is read: the texts that people write.
-const TEXT_ENDINGS: [&str; 13] = [
-    "rs", "toml", "md", "yaml", "yml", "proto", "sh", "json", "sql", "txt", "lua", "tpl", "lock",
-];
+const TEXT_ENDINGS: [&str; 13] =
+    ["rs", "toml", "md", "yaml", "yml", "proto", "sh", "json", "sql", "txt", "lua", "tpl", "lock"];
 /// Written by people, but with no ending.
 const TEXT_NAMES: [&str; 2] = [".ci/run", ".gitignore"];
 
@@ -58,16 +57,11 @@ impl Tree {
 
     /// A tree of these (path, text) pairs.
     pub(super) fn from_texts(texts: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut files: Vec<File> = texts
-            .into_iter()
-            .map(|(path, text)| File::new(path, text))
-            .collect();
+        let mut files: Vec<File> =
+            texts.into_iter().map(|(path, text)| File::new(path, text)).collect();
         let test_modules: BTreeSet<String> = files.iter().flat_map(File::test_modules).collect();
         for file in &mut files {
-            if test_modules
-                .iter()
-                .any(|module| is_module_file(&file.path, module))
-            {
+            if test_modules.iter().any(|module| is_module_file(&file.path, module)) {
                 file.test_lines.fill(true);
             }
         }
@@ -97,12 +91,7 @@ impl File {
         } else {
             (Vec::new(), Vec::new())
         };
-        Self {
-            path,
-            text,
-            code,
-            test_lines,
-        }
+        Self { path, text, code, test_lines }
     }
 
     /// Whether this is Rust.
@@ -117,8 +106,7 @@ impl File {
 
     /// (number from 1, masked text) of the lines that are not test code.
     pub(super) fn product_code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.numbered_code()
-            .filter(|(line, _)| !self.is_test(*line))
+        self.numbered_code().filter(|(line, _)| !self.is_test(*line))
     }
 
     /// (number from 1, masked text) of the lines that are test code.
@@ -128,10 +116,7 @@ impl File {
 
     /// (number from 1, masked text) of all lines.
     pub(super) fn numbered_code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.code
-            .iter()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line.as_str()))
+        self.code.iter().enumerate().map(|(index, line)| (index + 1, line.as_str()))
     }
 
     /// The modules that this file declares as `#[cfg(test)] mod name;`, as path stems.
@@ -140,11 +125,7 @@ impl File {
             return Vec::new();
         };
         let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
-        let base = if matches!(name, "lib" | "main" | "mod") {
-            folder
-        } else {
-            stem
-        };
+        let base = if matches!(name, "lib" | "main" | "mod") { folder } else { stem };
         self.test_code()
             .filter_map(|(_, line)| rust::declared_module(line))
             .map(|module| format!("{base}/{module}"))
@@ -157,14 +138,11 @@ impl File {
 fn is_test_path(path: &str) -> bool {
     path.starts_with("tests/it/")
         || path.ends_with("/tests.rs")
-        || ["/tests/", "/benches/", "/examples/"]
-            .iter()
-            .any(|part| path.contains(part))
+        || ["/tests/", "/benches/", "/examples/"].iter().any(|part| path.contains(part))
 }
 
 fn is_module_file(path: &str, module: &str) -> bool {
-    path.strip_prefix(module)
-        .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 fn list(root: &Path, dir: &Path, paths: &mut Vec<String>) -> anyhow::Result<()> {
@@ -196,11 +174,7 @@ fn is_text(path: &Path, relative: &str) -> bool {
 
 #[cfg(test)]
 pub(super) fn tree_of(texts: &[(&str, &str)]) -> Tree {
-    Tree::from_texts(
-        texts
-            .iter()
-            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned())),
-    )
+    Tree::from_texts(texts.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())))
 }
 
 #[cfg(test)]
@@ -210,10 +184,7 @@ mod tests {
     #[test]
     fn tests_are_known_by_place_attribute_and_declaration() {
         let tree = tree_of(&[
-            (
-                "server/src/lib.rs",
-                "pub mod gate;\n#[cfg(test)]\nmod sim;\n",
-            ),
+            ("server/src/lib.rs", "pub mod gate;\n#[cfg(test)]\nmod sim;\n"),
             ("server/src/sim.rs", "fn a() {}\n"),
             ("server/src/sim/deep.rs", "fn a() {}\n"),
             (
@@ -224,11 +195,7 @@ mod tests {
             ("tests/src/process.rs", "fn a() {}\n"),
         ]);
         let tests = |path: &str| -> Vec<usize> {
-            tree.file(path)
-                .expect("present")
-                .test_code()
-                .map(|(line, _)| line)
-                .collect()
+            tree.file(path).expect("present").test_code().map(|(line, _)| line).collect()
         };
         assert_eq!(tests("server/src/sim.rs"), [1]);
         assert_eq!(tests("server/src/sim/deep.rs"), [1]);

@@ -6,11 +6,7 @@ use super::{Violation, tree::Tree};
 const RULE: &str = "machine-words";
 
 /// Beginnings of absolute paths. Written in two parts, so that this file does not contain them.
-const PATHS: [&str; 3] = [
-    concat!("/wo", "rk/"),
-    concat!("/ro", "ot/"),
-    concat!("/ho", "me/"),
-];
+const PATHS: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
 /// Hosts of package registries and their mirrors, written in two parts as well.
 const HOSTS: [&str; 8] = [
     concat!("index.", "crates.io"),
@@ -28,11 +24,7 @@ const EXEMPT: [&str; 1] = ["Cargo.lock"];
 /// No word of a machine in any file.
 pub(super) fn none_of_a_machine(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
-    for file in tree
-        .files
-        .iter()
-        .filter(|file| !EXEMPT.contains(&file.path.as_str()))
-    {
+    for file in tree.files.iter().filter(|file| !EXEMPT.contains(&file.path.as_str())) {
         for (index, line) in file.text.lines().enumerate() {
             let paths = PATHS.iter().filter(|path| has_path(line, path));
             for word in paths.chain(HOSTS.iter().filter(|host| line.contains(*host))) {
@@ -59,10 +51,8 @@ mod tests {
     #[test]
     fn absolute_paths_and_registry_hosts_are_found() {
         let text = format!("a\nsee {}x\nurl https://{}\n", PATHS[0], HOSTS[0]);
-        let lines: Vec<usize> = none_of_a_machine(&tree_of(&[("docs/a.md", &text)]))
-            .iter()
-            .map(|v| v.line)
-            .collect();
+        let lines: Vec<usize> =
+            none_of_a_machine(&tree_of(&[("docs/a.md", &text)])).iter().map(|v| v.line).collect();
         assert_eq!(lines, [2, 3]);
     }
 
