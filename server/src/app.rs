@@ -83,6 +83,9 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
         Arc::new(TestClock::new(clock, Arc::clone(&handler), catalog)) as Arc<dyn ClockDriver>
     });
     spawn_workers(&mut workers, &usecases, &handler, requests, driver.is_none(), &stop_workers);
+    let interval = config.storage.checkpoint_interval();
+    let checkpoints = backend::checkpoint::run(databases.checkpoint, interval, stop_workers.clone());
+    workers.spawn(checkpoints);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     let stop_listening = CancellationToken::new();

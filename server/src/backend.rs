@@ -1,6 +1,8 @@
 //! The one place that knows which back end runs. Today there is one: everything embedded, on one
 //! SQLite file.
 
+pub mod checkpoint;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -37,6 +39,8 @@ pub struct Databases {
     pub shards: Vec<ShardConnections>,
     /// Meta.
     pub meta: MetaConnections,
+    /// For [`checkpoint`].
+    pub checkpoint: DatabaseConnection,
 }
 
 /// Opens the embedded database, creating it if it is missing.
@@ -54,9 +58,11 @@ pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databa
     let write = connect(path, storage, 1, storage.cache_kib).await.map_err(named)?;
     let (readers, cache_kib) = (storage.read_connections, storage.read_cache_kib);
     let read = connect(path, storage, readers, cache_kib).await.map_err(named)?;
+    let checkpoint = connect(path, storage, 1, cache_kib).await.map_err(named)?;
     Ok(Databases {
         shards: vec![ShardConnections { write: write.clone(), read: read.clone() }],
         meta: MetaConnections { write, read },
+        checkpoint,
     })
 }
 

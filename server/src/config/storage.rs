@@ -38,6 +38,8 @@ pub struct StorageConfig {
     pub read_connections: u32,
     /// Size of the write-ahead log at which it is copied back, in pages. Default 32768.
     pub wal_autocheckpoint_pages: u32,
+    /// Time between two copies of the write-ahead log in the background, in milliseconds. Default 250.
+    pub checkpoint_interval_ms: u64,
     /// Page cache of the connection that writes, in KiB. Default 65536 (64 MiB).
     pub cache_kib: u32,
     /// Page cache of each connection that reads, in KiB. Default 8192 (8 MiB).
@@ -55,6 +57,7 @@ impl Default for StorageConfig {
             data_dir: PathBuf::from("data"),
             read_connections: 4,
             wal_autocheckpoint_pages: 32_768,
+            checkpoint_interval_ms: 250,
             cache_kib: 65_536,
             read_cache_kib: 8_192,
             synchronous: Synchronous::Full,
@@ -67,6 +70,11 @@ impl StorageConfig {
     /// How long a statement waits for another process's lock.
     pub fn busy_timeout(&self) -> Duration {
         Duration::from_millis(self.busy_timeout_ms)
+    }
+
+    /// Time between two copies of the write-ahead log in the background.
+    pub fn checkpoint_interval(&self) -> Duration {
+        Duration::from_millis(self.checkpoint_interval_ms)
     }
 
     pub(super) fn check(&self, checks: &mut Checks) {
@@ -82,6 +90,7 @@ impl StorageConfig {
             1,
             pragma_max,
         );
+        checks.within("storage.checkpoint_interval_ms", self.checkpoint_interval_ms, 10, 3_600_000);
         checks.within("storage.cache_kib", self.cache_kib, 64, pragma_max);
         checks.within("storage.read_cache_kib", self.read_cache_kib, 64, pragma_max);
         checks.within("storage.busy_timeout_ms", self.busy_timeout_ms, 0, 3_600_000);

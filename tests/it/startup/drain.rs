@@ -84,8 +84,10 @@ async fn calls_in_flight_are_answered_before_the_end() {
     for caller in callers {
         let (of_caller, error) = caller.await.expect("no panic");
         won.extend(of_caller);
-        // Refused at the door, or the door was closed: never an answer that leaves it open.
-        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        // Refused at the door, or the connection was closed before the call was on it, which the
+        // transport tells either way: never an answer of the server that leaves the outcome open.
+        let closed = [Code::Unavailable, Code::Cancelled].contains(&error.code());
+        assert!(closed && error.reason().is_none(), "{error}");
     }
     let server_process = start(folder.path()).await;
     let client = connect(server_process.endpoint()).await;
