@@ -75,10 +75,14 @@ fn is_retryable(status: &Status) -> bool {
 /// tonic reports an expired `grpc-timeout` as `CANCELLED`, here and in servers built on it. Nobody
 /// cancelled anything: the outcome is unknown, and callers know that as `DEADLINE_EXCEEDED`.
 pub(crate) fn normalize(status: Status) -> Status {
-    if status.code() == Code::Cancelled && status.message() == "Timeout expired" {
+    if status.code() != Code::Cancelled {
+        return status;
+    }
+    if status.message() == "Timeout expired" {
         return deadline_exceeded();
     }
-    status
+    // The platform never answers CANCELLED: a draining connection has dropped the call.
+    Status::unavailable("the connection was closed, send again with the same request id")
 }
 
 /// The status of a call that got no answer in time.
@@ -95,6 +99,13 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
+
+    #[test]
+    fn a_call_dropped_by_a_draining_connection_is_sent_again() {
+        let dropped = normalize(Status::cancelled("operation was canceled"));
+        assert_eq!(dropped.code(), Code::Unavailable);
+        assert_eq!(normalize(Status::cancelled("Timeout expired")).code(), Code::DeadlineExceeded);
+    }
 
     const LONG: Duration = Duration::from_secs(60);
 

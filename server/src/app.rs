@@ -84,7 +84,8 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
     });
     spawn_workers(&mut workers, &usecases, &handler, requests, driver.is_none(), &stop_workers);
     let interval = config.storage.checkpoint_interval();
-    let checkpoints = backend::checkpoint::run(databases.checkpoint, interval, stop_workers.clone());
+    let checkpoints =
+        backend::checkpoint::run(databases.checkpoint, interval, stop_workers.clone());
     workers.spawn(checkpoints);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;

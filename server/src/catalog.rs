@@ -51,6 +51,8 @@ pub struct MetaConnections {
 pub struct Catalog {
     db: MetaConnections,
     cache: moka::future::Cache<TemplateId, Arc<Template>>,
+    /// One change at a time: the cache remembers them in the order of their commits.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Catalog {
@@ -58,7 +60,7 @@ impl Catalog {
     pub fn new(db: MetaConnections, entries_max: u64, ttl: Duration) -> Self {
         let cache =
             moka::future::Cache::builder().max_capacity(entries_max).time_to_live(ttl).build();
-        Self { db, cache }
+        Self { db, cache, changing: tokio::sync::Mutex::new(()) }
     }
 
     /// The template, from memory if it is there.
@@ -147,6 +149,7 @@ impl Catalog {
         change: &TemplateChange,
         recorded: &Recorded,
     ) -> Result<Arc<Template>, CatalogError> {
+        let _changing = self.changing.lock().await;
         store::change(&self.db.write, before, change, recorded).await?;
         let mut template = before.clone();
         change.apply(&mut template);

@@ -63,10 +63,7 @@ async fn every_malformed_field_is_named() {
         source: "\u{4e2d}".to_owned(),
     };
     let status = world.coupons().claim(request).await.expect_err("malformed");
-    assert_eq!(
-        fields_of(&status),
-        ["user_id", "template_id", "request_id", "source"]
-    );
+    assert_eq!(fields_of(&status), ["user_id", "template_id", "request_id", "source"]);
 }
 
 /// In a batch, a malformed claim has an outcome of its own and its neighbours are claimed; a
@@ -84,23 +81,15 @@ async fn a_malformed_claim_spoils_its_own_outcome_and_a_malformed_batch_the_stre
             ..well_formed.clone()
         });
     }
-    let empty = v1::ClaimStreamRequest {
-        sequence: 8,
-        claims: Vec::new(),
-    };
+    let empty = v1::ClaimStreamRequest { sequence: 8, claims: Vec::new() };
     let requests = stream::iter([mixed, empty]);
     let answers = world.coupons().claim_stream(requests).await;
     let answers: Vec<_> = answers.expect("a stream").into_inner().collect().await;
-    let [Ok(first), Err(status)] = answers.as_slice() else {
-        panic!("{answers:?}")
-    };
+    let [Ok(first), Err(status)] = answers.as_slice() else { panic!("{answers:?}") };
     let won =
         |outcome: &v1::ClaimOutcome| matches!(outcome.result, Some(claim_outcome::Result::Won(_)));
     assert_eq!(first.sequence, 7);
-    assert_eq!(
-        first.outcomes.iter().map(won).collect::<Vec<_>>(),
-        [true, false, true]
-    );
+    assert_eq!(first.outcomes.iter().map(won).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(fields_of(status), ["claims"]);
 }
@@ -119,14 +108,8 @@ fn every_field_of_the_contract_has_a_case_or_a_reason_for_none() {
     assert!(unknown.is_empty(), "cases for no field: {unknown:#?}");
 
     let exempt = |(rpc, path): &(String, String)| walk::exemption(rpc, path).is_some();
-    let missing: Vec<_> = known
-        .difference(&covered)
-        .filter(|field| !exempt(field))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "fields without a rejecting case: {missing:#?}"
-    );
+    let missing: Vec<_> = known.difference(&covered).filter(|field| !exempt(field)).collect();
+    assert!(missing.is_empty(), "fields without a rejecting case: {missing:#?}");
     let both: Vec<_> = covered.iter().filter(|field| exempt(field)).collect();
     assert!(both.is_empty(), "exempt although rejected: {both:#?}");
     let stale = walk::stale_exemptions(&known);

@@ -59,9 +59,7 @@ impl Options {
         }
         let style = "{prefix:>10} [{bar:32}] {human_pos}/{human_len} {elapsed} {msg}";
         let style = ProgressStyle::with_template(style)?.progress_chars("=> ");
-        Ok(ProgressBar::new(length)
-            .with_style(style)
-            .with_prefix(label))
+        Ok(ProgressBar::new(length).with_style(style).with_prefix(label))
     }
 }
 

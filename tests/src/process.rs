@@ -40,12 +40,7 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Wall time and a free port over `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            listen: None,
-            test_clock: None,
-            args: Vec::new(),
-        }
+        Self { data_dir: data_dir.into(), listen: None, test_clock: None, args: Vec::new() }
     }
 
     fn command(&self) -> anyhow::Result<Command> {
@@ -56,10 +51,7 @@ impl ServerOptions {
             command.args(["--test-clock", start]);
         }
         command.args(&self.args);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true);
         Ok(command)
     }
@@ -78,27 +70,13 @@ impl ServerProcess {
     /// Starts the server and waits until it serves. Fails with the end of its log when it exits
     /// before, or does not serve within a minute.
     pub async fn start(options: ServerOptions) -> anyhow::Result<Self> {
-        let mut child = options
-            .command()?
-            .spawn()
-            .context("cannot start coupon-server")?;
+        let mut child = options.command()?.spawn().context("cannot start coupon-server")?;
         let pid = child.id().context("coupon-server ended at once")?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("stdout of coupon-server is not piped")?;
-        let stderr = child
-            .stderr
-            .take()
-            .context("stderr of coupon-server is not piped")?;
+        let stdout = child.stdout.take().context("stdout of coupon-server is not piped")?;
+        let stderr = child.stderr.take().context("stderr of coupon-server is not piped")?;
         let mut stderr = Tail::follow(stderr);
         match timeout(START_TIMEOUT, listening(stdout)).await {
-            Ok(Ok(addr)) => Ok(Self {
-                child,
-                pid,
-                addr,
-                stderr,
-            }),
+            Ok(Ok(addr)) => Ok(Self { child, pid, addr, stderr }),
             Ok(Err(error)) => {
                 // It may have closed stdout without ending; an error must not leave it running.
                 let _ = child.start_kill();
@@ -162,10 +140,7 @@ impl ServerProcess {
 
     /// Waits until it ends by itself.
     pub async fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        self.child
-            .wait()
-            .await
-            .context("cannot wait for coupon-server")
+        self.child.wait().await.context("cannot wait for coupon-server")
     }
 
     /// Sends SIGTERM and returns at once.
@@ -181,11 +156,7 @@ impl ServerProcess {
             .status()
             .await
             .context("cannot run `sh` to send SIGTERM")?;
-        ensure!(
-            status.success(),
-            "cannot send SIGTERM to process {}",
-            self.pid
-        );
+        ensure!(status.success(), "cannot send SIGTERM to process {}", self.pid);
         Ok(())
     }
 }
@@ -196,10 +167,7 @@ async fn listening(stdout: ChildStdout) -> anyhow::Result<SocketAddr> {
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await? {
         if let Some(addr) = line.strip_prefix(LISTENING) {
-            let addr = addr
-                .trim()
-                .parse()
-                .with_context(|| format!("bad address in {line:?}"))?;
+            let addr = addr.trim().parse().with_context(|| format!("bad address in {line:?}"))?;
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok(addr);
         }
@@ -234,11 +202,7 @@ impl Tail {
     /// What there is so far.
     fn text(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n")
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// What there is once the process has closed the stream. Bounded, because a grandchild may hold
@@ -254,11 +218,7 @@ impl Tail {
 pub fn server_binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = env::var_os("COUPON_SERVER_BIN") {
         let path = PathBuf::from(path);
-        ensure!(
-            path.is_file(),
-            "COUPON_SERVER_BIN names {}, which is no file",
-            path.display()
-        );
+        ensure!(path.is_file(), "COUPON_SERVER_BIN names {}, which is no file", path.display());
         return Ok(path);
     }
     sibling_binary("coupon-server").context("run `cargo build -p coupon-server` first")
@@ -276,8 +236,5 @@ pub fn sibling_binary(name: &str) -> anyhow::Result<PathBuf> {
             return Ok(path);
         }
     }
-    bail!(
-        "there is no {file} beside {} or one folder up",
-        current.display()
-    )
+    bail!("there is no {file} beside {} or one folder up", current.display())
 }

@@ -22,6 +22,9 @@ pub(crate) trait GroupWriter: Send + Sync + 'static {
     async fn write(&self, group: Vec<Self::Command>) -> Vec<Self::Outcome>;
 }
 
+/// Where the outcomes of a parcel will be, in the order of its commands.
+pub(crate) type Answer<W> = oneshot::Receiver<Vec<<W as GroupWriter>::Outcome>>;
+
 /// Commands that were sent together and are answered together.
 struct Parcel<W: GroupWriter> {
     commands: Vec<W::Command>,
@@ -55,7 +58,7 @@ impl<W: GroupWriter> Lane<W> {
     pub(crate) fn submit(
         &self,
         commands: Vec<W::Command>,
-    ) -> Result<oneshot::Receiver<Vec<W::Outcome>>, (LedgerError, Vec<W::Command>)> {
+    ) -> Result<Answer<W>, (LedgerError, Vec<W::Command>)> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Parcel { commands, reply }) {
             Ok(()) => Ok(answer),

@@ -54,12 +54,12 @@ impl ClockDriver for TestClock {
             let description = format!("must not be before the server's time, {now}");
             return Err(ServiceError::invalid("to", description));
         }
-        let handled = self
-            .step_through(to)
-            .await
-            .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
-        let stored = self.catalog.keep_test_clock(self.clock.now()).await;
-        stored.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        let unavailable = |error: String| ServiceError::Unavailable(error);
+        // Kept first: after a crash on the way the clock must not stand before what was written.
+        let kept = self.catalog.keep_test_clock(to).await;
+        kept.map_err(|error| unavailable(error.to_string()))?;
+        let handled = self.step_through(to).await;
+        let handled = handled.map_err(|error| unavailable(error.to_string()))?;
         Ok((self.clock.now(), handled))
     }
 }

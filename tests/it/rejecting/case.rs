@@ -34,13 +34,8 @@ pub(super) struct Cases {
 /// The paths that a refusal names.
 pub(super) fn fields_of(status: &Status) -> Vec<String> {
     let request = status.get_details_bad_request();
-    let violations = request
-        .map(|request| request.field_violations)
-        .unwrap_or_default();
-    violations
-        .into_iter()
-        .map(|violation| violation.field)
-        .collect()
+    let violations = request.map(|request| request.field_violations).unwrap_or_default();
+    violations.into_iter().map(|violation| violation.field).collect()
 }
 
 /// Adds the rows of one RPC: its well-formed request, how it is sent, and what spoils it. With

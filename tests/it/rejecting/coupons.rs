@@ -47,19 +47,11 @@ async fn first_outcome(
     let answers = coupons.claim_stream(futures::stream::iter([batch])).await?;
     let answer = answers.into_inner().message().await?;
     let outcomes = answer.map(|answer| answer.outcomes).unwrap_or_default();
-    match outcomes
-        .into_iter()
-        .next()
-        .and_then(|outcome| outcome.result)
-    {
+    match outcomes.into_iter().next().and_then(|outcome| outcome.result) {
         Some(claim_outcome::Result::Won(_)) => Ok(()),
         Some(claim_outcome::Result::Error(error)) => {
             let details = error.encode_to_vec().into();
-            Err(Status::with_details(
-                Code::from(error.code),
-                error.message,
-                details,
-            ))
+            Err(Status::with_details(Code::from(error.code), error.message, details))
         }
         None => Err(Status::unknown("the batch was not answered")),
     }

@@ -61,20 +61,13 @@ fn create(cases: &mut Cases) {
 
 fn benefits(cases: &mut Cases) {
     fn threshold(threshold_minor: i64, amount_minor: i64) -> Option<Benefit> {
-        Some(Benefit::ThresholdOff(v1::ThresholdOff {
-            threshold_minor,
-            amount_minor,
-        }))
+        Some(Benefit::ThresholdOff(v1::ThresholdOff { threshold_minor, amount_minor }))
     }
     fn direct(amount_minor: i64) -> Option<Benefit> {
         Some(Benefit::DirectOff(v1::DirectOff { amount_minor }))
     }
     fn percent(pay_bps: i32, max_discount_minor: i64, threshold_minor: i64) -> Option<Benefit> {
-        let percentage = v1::Percentage {
-            pay_bps,
-            max_discount_minor,
-            threshold_minor,
-        };
+        let percentage = v1::Percentage { pay_bps, max_discount_minor, threshold_minor };
         Some(Benefit::Percentage(percentage))
     }
     const OVER: i64 = 1_000_000_000_001;
@@ -149,19 +142,12 @@ fn use_windows(cases: &mut Cases) {
         from: Option<prost_types::Timestamp>,
         until: Option<prost_types::Timestamp>,
     ) -> Option<v1::UseWindow> {
-        let fixed = use_window::Fixed {
-            use_from: from,
-            valid_until: until,
-        };
-        Some(v1::UseWindow {
-            kind: Some(use_window::Kind::Fixed(fixed)),
-        })
+        let fixed = use_window::Fixed { use_from: from, valid_until: until };
+        Some(v1::UseWindow { kind: Some(use_window::Kind::Fixed(fixed)) })
     }
     fn after_claim(days: i32) -> Option<v1::UseWindow> {
         let after_claim = use_window::AfterClaim { days };
-        Some(v1::UseWindow {
-            kind: Some(use_window::Kind::AfterClaim(after_claim)),
-        })
+        Some(v1::UseWindow { kind: Some(use_window::Kind::AfterClaim(after_claim)) })
     }
     rejects! { also cases, "CreateTemplate", valid::create_template,
         |world, sent| world.templates().create_template(sent), {

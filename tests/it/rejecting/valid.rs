@@ -16,10 +16,7 @@ pub(super) fn at(seconds: i64) -> Option<Timestamp> {
 
 /// No instant: its nanos are negative.
 pub(super) fn no_instant() -> Option<Timestamp> {
-    Some(Timestamp {
-        seconds: LONG_AGO_S,
-        nanos: -1,
-    })
+    Some(Timestamp { seconds: LONG_AGO_S, nanos: -1 })
 }
 
 fn id(verb: &str) -> String {
@@ -53,22 +50,14 @@ pub(super) fn line_of(cart: &mut Option<v1::Cart>) -> &mut v1::CartLine {
 
 fn rules() -> v1::TemplateRules {
     let kind = v1::scope::Kind::All(v1::scope::All {});
-    let fixed = v1::use_window::Fixed {
-        use_from: at(LONG_AGO_S),
-        valid_until: at(FAR_AHEAD_S),
-    };
-    let off = v1::ThresholdOff {
-        threshold_minor: 1_000,
-        amount_minor: 100,
-    };
+    let fixed = v1::use_window::Fixed { use_from: at(LONG_AGO_S), valid_until: at(FAR_AHEAD_S) };
+    let off = v1::ThresholdOff { threshold_minor: 1_000, amount_minor: 100 };
     v1::TemplateRules {
         benefit: Some(v1::template_rules::Benefit::ThresholdOff(off)),
         currency_code: "CNY".to_owned(),
         scope: Some(v1::Scope { kind: Some(kind) }),
         stacking: v1::Stacking::Mutex.into(),
-        use_window: Some(v1::UseWindow {
-            kind: Some(v1::use_window::Kind::Fixed(fixed)),
-        }),
+        use_window: Some(v1::UseWindow { kind: Some(v1::use_window::Kind::Fixed(fixed)) }),
         time_zone: "Asia/Shanghai".to_owned(),
         per_user_limit: 100,
         audience: v1::Audience::Everyone.into(),
@@ -90,16 +79,11 @@ fn template() -> v1::Template {
 }
 
 pub(super) fn create_template(_: &World) -> v1::CreateTemplateRequest {
-    v1::CreateTemplateRequest {
-        request_id: id("create"),
-        template: Some(template()),
-    }
+    v1::CreateTemplateRequest { request_id: id("create"), template: Some(template()) }
 }
 
 pub(super) fn get_template(world: &World) -> v1::GetTemplateRequest {
-    v1::GetTemplateRequest {
-        template_id: world.active,
-    }
+    v1::GetTemplateRequest { template_id: world.active }
 }
 
 pub(super) fn list_templates(_: &World) -> v1::ListTemplatesRequest {
@@ -123,9 +107,7 @@ pub(super) fn update_template(world: &World) -> v1::UpdateTemplateRequest {
             claim_until: at(FAR_AHEAD_S),
             ..v1::Template::default()
         }),
-        update_mask: Some(FieldMask {
-            paths: paths.map(str::to_owned).to_vec(),
-        }),
+        update_mask: Some(FieldMask { paths: paths.map(str::to_owned).to_vec() }),
     }
 }
 
@@ -138,30 +120,19 @@ pub(super) fn publish_template(world: &World) -> v1::PublishTemplateRequest {
 }
 
 pub(super) fn pause_template(world: &World) -> v1::PauseTemplateRequest {
-    v1::PauseTemplateRequest {
-        request_id: id("pause"),
-        template_id: world.running,
-    }
+    v1::PauseTemplateRequest { request_id: id("pause"), template_id: world.running }
 }
 
 pub(super) fn resume_template(world: &World) -> v1::ResumeTemplateRequest {
-    v1::ResumeTemplateRequest {
-        request_id: id("resume"),
-        template_id: world.paused,
-    }
+    v1::ResumeTemplateRequest { request_id: id("resume"), template_id: world.paused }
 }
 
 pub(super) fn end_template(world: &World) -> v1::EndTemplateRequest {
-    v1::EndTemplateRequest {
-        request_id: id("end"),
-        template_id: world.ending,
-    }
+    v1::EndTemplateRequest { request_id: id("end"), template_id: world.ending }
 }
 
 pub(super) fn get_template_stats(world: &World) -> v1::GetTemplateStatsRequest {
-    v1::GetTemplateStatsRequest {
-        template_id: world.active,
-    }
+    v1::GetTemplateStatsRequest { template_id: world.active }
 }
 
 pub(super) fn add_audience_users(world: &World) -> v1::AddAudienceUsersRequest {
@@ -182,14 +153,8 @@ pub(super) fn claim(world: &World) -> v1::ClaimRequest {
 }
 
 pub(super) fn claim_stream(world: &World) -> v1::ClaimStreamRequest {
-    let claim = v1::ClaimRequest {
-        request_id: id("stream"),
-        ..claim(world)
-    };
-    v1::ClaimStreamRequest {
-        sequence: 7,
-        claims: vec![claim],
-    }
+    let claim = v1::ClaimRequest { request_id: id("stream"), ..claim(world) };
+    v1::ClaimStreamRequest { sequence: 7, claims: vec![claim] }
 }
 
 pub(super) fn issue(world: &World) -> v1::IssueRequest {
@@ -197,33 +162,21 @@ pub(super) fn issue(world: &World) -> v1::IssueRequest {
         template_id: world.active,
         request_id: id("issue"),
         users: vec![
-            v1::IssueUser {
-                user_id: world.user,
-                count: 2,
-            },
-            v1::IssueUser {
-                user_id: world.user + 1,
-                count: 0,
-            },
+            v1::IssueUser { user_id: world.user, count: 2 },
+            v1::IssueUser { user_id: world.user + 1, count: 0 },
         ],
         source: String::new(),
     }
 }
 
 pub(super) fn get_coupon(world: &World) -> v1::GetCouponRequest {
-    v1::GetCouponRequest {
-        user_id: world.user,
-        coupon_id: world.free,
-    }
+    v1::GetCouponRequest { user_id: world.user, coupon_id: world.free }
 }
 
 pub(super) fn list_coupons(world: &World) -> v1::ListCouponsRequest {
     v1::ListCouponsRequest {
         user_id: world.user,
-        statuses: vec![
-            v1::CouponStatus::Available.into(),
-            v1::CouponStatus::Used.into(),
-        ],
+        statuses: vec![v1::CouponStatus::Available.into(), v1::CouponStatus::Used.into()],
         template_id: world.active,
         page_size: 10,
         page_token: String::new(),
@@ -239,10 +192,7 @@ fn cart() -> v1::Cart {
         quantity: 1,
         amount_minor,
     };
-    v1::Cart {
-        currency_code: "CNY".to_owned(),
-        lines: vec![line("1", 900), line("2", 800)],
-    }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line("1", 900), line("2", 800)] }
 }
 
 pub(super) fn quote(world: &World) -> v1::QuoteRequest {
@@ -254,11 +204,7 @@ pub(super) fn quote(world: &World) -> v1::QuoteRequest {
 }
 
 pub(super) fn void_coupon(world: &World) -> v1::VoidCouponRequest {
-    v1::VoidCouponRequest {
-        request_id: id("void"),
-        user_id: world.user,
-        coupon_id: world.to_void,
-    }
+    v1::VoidCouponRequest { request_id: id("void"), user_id: world.user, coupon_id: world.to_void }
 }
 
 pub(super) fn lock(world: &World) -> v1::LockRequest {
@@ -268,10 +214,7 @@ pub(super) fn lock(world: &World) -> v1::LockRequest {
         request_id: id("lock"),
         coupon_ids: vec![world.free],
         cart: Some(cart()),
-        lock_ttl: Some(Duration {
-            seconds: 600,
-            nanos: 0,
-        }),
+        lock_ttl: Some(Duration { seconds: 600, nanos: 0 }),
         expected_discount_minor: Some(100),
     }
 }
@@ -303,18 +246,12 @@ pub(super) fn restore(world: &World) -> v1::RestoreRequest {
 }
 
 pub(super) fn get_redemption(world: &World) -> v1::GetRedemptionRequest {
-    v1::GetRedemptionRequest {
-        user_id: world.user,
-        order_id: ORDER_CONFIRMED.to_owned(),
-    }
+    v1::GetRedemptionRequest { user_id: world.user, order_id: ORDER_CONFIRMED.to_owned() }
 }
 
 pub(super) fn list_stuck_redemptions(_: &World) -> v1::ListStuckRedemptionsRequest {
     v1::ListStuckRedemptionsRequest {
-        min_overdue: Some(Duration {
-            seconds: 60,
-            nanos: 0,
-        }),
+        min_overdue: Some(Duration { seconds: 60, nanos: 0 }),
         page_size: 10,
         page_token: String::new(),
     }
@@ -326,10 +263,5 @@ pub(super) fn get_clock(_: &World) -> dev::GetClockRequest {
 
 pub(super) fn advance_clock(world: &World) -> dev::AdvanceClockRequest {
     let seconds = world.started.seconds + 1;
-    dev::AdvanceClockRequest {
-        to: Some(Timestamp {
-            seconds,
-            ..world.started
-        }),
-    }
+    dev::AdvanceClockRequest { to: Some(Timestamp { seconds, ..world.started }) }
 }

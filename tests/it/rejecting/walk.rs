@@ -55,27 +55,19 @@ pub(super) fn request_fields() -> BTreeSet<(String, String)> {
         let rpc = method.name();
         fields.extend(paths.into_iter().map(|path| (rpc.to_owned(), path)));
     }
-    assert!(
-        fields.len() > 100,
-        "the contract was not walked: {fields:?}"
-    );
+    assert!(fields.len() > 100, "the contract was not walked: {fields:?}");
     fields
 }
 
 /// The names of all RPCs.
 pub(super) fn rpcs() -> BTreeSet<String> {
-    methods()
-        .iter()
-        .map(|method| method.name().to_owned())
-        .collect()
+    methods().iter().map(|method| method.name().to_owned()).collect()
 }
 
 fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(coupon_proto::FILE_DESCRIPTOR_SET).expect("descriptors");
     let services = pool.services();
-    services
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-        .collect()
+    services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
 }
 
 fn collect(message: &MessageDescriptor, above: &str, paths: &mut Vec<String>) {

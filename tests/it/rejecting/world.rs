@@ -91,11 +91,7 @@ impl World {
         let mut pause = valid::pause_template(&world);
         pause.template_id = world.paused;
         pause.request_id = "setup-pause".to_owned();
-        world
-            .templates()
-            .pause_template(pause)
-            .await
-            .expect("paused");
+        world.templates().pause_template(pause).await.expect("paused");
         world.free = world.claimed("free").await;
         world.to_void = world.claimed("to-void").await;
         world.to_confirm = world.locked("to-confirm", ORDER_TO_CONFIRM).await;
@@ -107,11 +103,7 @@ impl World {
             coupon_ids: Vec::new(),
             ..valid::confirm(&world)
         };
-        world
-            .redemptions()
-            .confirm(confirm)
-            .await
-            .expect("confirmed");
+        world.redemptions().confirm(confirm).await.expect("confirmed");
         world
     }
 
@@ -132,11 +124,7 @@ impl World {
     }
 
     async fn now(&self) -> prost_types::Timestamp {
-        let clock = self
-            .clock()
-            .get_clock(GetClockRequest {})
-            .await
-            .expect("a test clock");
+        let clock = self.clock().get_clock(GetClockRequest {}).await.expect("a test clock");
         clock.into_inner().now.expect("a time")
     }
 
@@ -148,16 +136,8 @@ impl World {
         {
             rules.audience = v1::Audience::Named.into();
         }
-        let answer = self
-            .templates()
-            .create_template(request)
-            .await
-            .expect("created");
-        answer
-            .into_inner()
-            .template
-            .expect("a template")
-            .template_id
+        let answer = self.templates().create_template(request).await.expect("created");
+        answer.into_inner().template.expect("a template").template_id
     }
 
     async fn published(&self, name: &str) -> i64 {
@@ -166,16 +146,8 @@ impl World {
             template_id: self.drafted(name).await,
             bucket_count: 0,
         };
-        let answer = self
-            .templates()
-            .publish_template(request)
-            .await
-            .expect("published");
-        answer
-            .into_inner()
-            .template
-            .expect("a template")
-            .template_id
+        let answer = self.templates().publish_template(request).await.expect("published");
+        answer.into_inner().template.expect("a template").template_id
     }
 
     async fn claimed(&self, name: &str) -> i64 {
@@ -196,59 +168,29 @@ impl World {
     }
 
     pub(super) async fn snapshot(&self) -> Snapshot {
-        let list = v1::ListTemplatesRequest {
-            page_size: 200,
-            ..Default::default()
-        };
-        let listed = self
-            .templates()
-            .list_templates(list)
-            .await
-            .expect("templates");
+        let list = v1::ListTemplatesRequest { page_size: 200, ..Default::default() };
+        let listed = self.templates().list_templates(list).await.expect("templates");
         let templates = listed.into_inner().templates;
         let mut issued = Vec::new();
         for template in &templates {
-            let request = v1::GetTemplateStatsRequest {
-                template_id: template.template_id,
-            };
-            let stats = self
-                .templates()
-                .get_template_stats(request)
-                .await
-                .expect("counts");
+            let request = v1::GetTemplateStatsRequest { template_id: template.template_id };
+            let stats = self.templates().get_template_stats(request).await.expect("counts");
             issued.push(stats.into_inner().issued_count);
         }
         let mut coupons = Vec::new();
         for user_id in [self.user, self.user + 1] {
-            let request = v1::ListCouponsRequest {
-                user_id,
-                page_size: 200,
-                ..Default::default()
-            };
+            let request = v1::ListCouponsRequest { user_id, page_size: 200, ..Default::default() };
             let wallet = self.coupons().list_coupons(request).await.expect("coupons");
             coupons.extend(wallet.into_inner().coupons);
         }
         let mut redemptions = Vec::new();
-        for order in [
-            ORDER_TO_CONFIRM,
-            ORDER_TO_CANCEL,
-            ORDER_CONFIRMED,
-            ORDER_NEW,
-        ] {
-            let request = v1::GetRedemptionRequest {
-                user_id: self.user,
-                order_id: order.to_owned(),
-            };
+        for order in [ORDER_TO_CONFIRM, ORDER_TO_CANCEL, ORDER_CONFIRMED, ORDER_NEW] {
+            let request =
+                v1::GetRedemptionRequest { user_id: self.user, order_id: order.to_owned() };
             let found = self.redemptions().get_redemption(request).await.ok();
             redemptions.push(found.and_then(|found| found.into_inner().redemption));
         }
         let now = self.now().await;
-        Snapshot {
-            now,
-            templates,
-            issued,
-            coupons,
-            redemptions,
-        }
+        Snapshot { now, templates, issued, coupons, redemptions }
     }
 }

@@ -232,14 +232,14 @@ mod tests {
             discount_minor: 5,
         };
         let state = v1::RedemptionState::Locked;
-        let answer = |discount_minor| {
+        let answer = |discount_minor| -> Bytes {
             let redemption =
                 v1::Redemption { state: state.into(), discount_minor, ..Default::default() };
-            Ok(v1::LockResponse { redemption: Some(redemption) }.encode_to_vec().into())
+            v1::LockResponse { redemption: Some(redemption) }.encode_to_vec().into()
         };
-        assert_eq!(orders.judge(0, answer(5), state), Verdict::Done);
-        assert!(matches!(orders.judge(0, answer(6), state), Verdict::Violated(_)));
+        assert_eq!(orders.judge(0, Ok(answer(5)), state), Verdict::Done);
+        assert!(matches!(orders.judge(0, Ok(answer(6)), state), Verdict::Violated(_)));
         let confirmed = v1::RedemptionState::Confirmed;
-        assert!(matches!(orders.judge(0, answer(5), confirmed), Verdict::Violated(_)));
+        assert!(matches!(orders.judge(0, Ok(answer(5)), confirmed), Verdict::Violated(_)));
     }
 }

@@ -118,9 +118,6 @@ impl OwnServer {
         let mut options = ServerOptions::new(data.path());
         options.listen = Some("127.0.0.1:0".to_owned());
         options.test_clock = Some(clock_start(journey));
-        Ok(Self {
-            process: ServerProcess::start(options).await?,
-            _data: data,
-        })
+        Ok(Self { process: ServerProcess::start(options).await?, _data: data })
     }
 }

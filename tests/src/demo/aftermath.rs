@@ -65,34 +65,18 @@ pub(super) async fn run(
     let wins_found = stage.sweep(|_| true, |winner, _| stage.find(winner)).await;
     let losers_empty = stage.losers_empty(options.users).await;
     let sold_out = options.users >= options.stock.unsigned_abs();
-    let late_claim = if sold_out {
-        Some(stage.late_claim(options.users).await)
-    } else {
-        None
-    };
+    let late_claim = if sold_out { Some(stage.late_claim(options.users).await) } else { None };
 
     let lock = |winner, fate| stage.lock(winner, fate);
     let locks = stage.sweep(|fate| fate != Fate::Untouched, lock).await;
-    let confirms = stage
-        .sweep(
-            |fate| fate == Fate::Confirmed,
-            |winner, _| stage.confirm(winner),
-        )
-        .await;
-    let cancels = stage
-        .sweep(
-            |fate| fate == Fate::Cancelled,
-            |winner, _| stage.cancel(winner),
-        )
-        .await;
+    let confirms =
+        stage.sweep(|fate| fate == Fate::Confirmed, |winner, _| stage.confirm(winner)).await;
+    let cancels =
+        stage.sweep(|fate| fate == Fate::Cancelled, |winner, _| stage.cancel(winner)).await;
 
     stage.advance(campaign.lapsed).await?;
-    let lapses = stage
-        .sweep(
-            |fate| fate == Fate::Lapsed,
-            |winner, _| stage.find_lapsed(winner),
-        )
-        .await;
+    let lapses =
+        stage.sweep(|fate| fate == Fate::Lapsed, |winner, _| stage.find_lapsed(winner)).await;
 
     stage.advance(campaign.swept).await?;
     let statuses = Mutex::new(BTreeMap::new());
@@ -111,9 +95,7 @@ pub(super) async fn run(
         lapses,
         used,
         expired,
-        statuses: statuses
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner),
+        statuses: statuses.into_inner().unwrap_or_else(PoisonError::into_inner),
         stats_after_sale,
         stats_at_end,
     })

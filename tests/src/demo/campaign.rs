@@ -32,15 +32,10 @@ pub(super) struct Campaign {
 impl Campaign {
     /// Creates and publishes the template.
     pub(super) async fn publish(client: &CouponClient, stock: i64) -> anyhow::Result<Self> {
-        let request = v1::CreateTemplateRequest {
-            template: Some(template(stock)?),
-            ..Default::default()
-        };
+        let request =
+            v1::CreateTemplateRequest { template: Some(template(stock)?), ..Default::default() };
         let created = client.create_template(request).await?;
-        let template_id = created
-            .template
-            .context("an answer without template")?
-            .template_id;
+        let template_id = created.template.context("an answer without template")?.template_id;
         client
             .publish_template(v1::PublishTemplateRequest {
                 template_id,
@@ -48,11 +43,7 @@ impl Campaign {
                 ..Default::default()
             })
             .await?;
-        Ok(Self {
-            template_id,
-            lapsed: LAPSED.parse()?,
-            swept: SWEPT.parse()?,
-        })
+        Ok(Self { template_id, lapsed: LAPSED.parse()?, swept: SWEPT.parse()? })
     }
 
     /// What a cart with the coupon saves.
@@ -80,28 +71,17 @@ impl Campaign {
 fn template(stock: i64) -> anyhow::Result<v1::Template> {
     let start: Timestamp = START.parse()?;
     let end: Timestamp = END.parse()?;
-    let categories = v1::scope::Categories {
-        categories: vec![CATEGORY.to_owned()],
-    };
-    let window = v1::use_window::Fixed {
-        use_from: Some(start),
-        valid_until: Some(end),
-    };
+    let categories = v1::scope::Categories { categories: vec![CATEGORY.to_owned()] };
+    let window = v1::use_window::Fixed { use_from: Some(start), valid_until: Some(end) };
     let rules = v1::TemplateRules {
-        benefit: Some(v1::template_rules::Benefit::ThresholdOff(
-            v1::ThresholdOff {
-                threshold_minor: THRESHOLD_MINOR,
-                amount_minor: AMOUNT_MINOR,
-            },
-        )),
+        benefit: Some(v1::template_rules::Benefit::ThresholdOff(v1::ThresholdOff {
+            threshold_minor: THRESHOLD_MINOR,
+            amount_minor: AMOUNT_MINOR,
+        })),
         currency_code: CURRENCY.to_owned(),
-        scope: Some(v1::Scope {
-            kind: Some(v1::scope::Kind::Categories(categories)),
-        }),
+        scope: Some(v1::Scope { kind: Some(v1::scope::Kind::Categories(categories)) }),
         stacking: v1::Stacking::Stackable.into(),
-        use_window: Some(v1::UseWindow {
-            kind: Some(v1::use_window::Kind::Fixed(window)),
-        }),
+        use_window: Some(v1::UseWindow { kind: Some(v1::use_window::Kind::Fixed(window)) }),
         time_zone: "Asia/Shanghai".to_owned(),
         per_user_limit: 1,
         audience: v1::Audience::Everyone.into(),

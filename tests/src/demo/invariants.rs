@@ -38,21 +38,11 @@ pub(super) fn check(
     invariants.push(Invariant::new(
         "the server drains and stops when asked",
         stopped.is_ok(),
-        stopped
-            .as_ref()
-            .map_or_else(|error| format!("{error:#}"), |()| "exit 0".to_owned()),
+        stopped.as_ref().map_or_else(|error| format!("{error:#}"), |()| "exit 0".to_owned()),
     ));
-    invariants.push(Invariant::new(
-        "the audit of the data finds nothing",
-        audit.success,
-        {
-            if audit.success {
-                "exit 0".to_owned()
-            } else {
-                audit.output.clone()
-            }
-        },
-    ));
+    invariants.push(Invariant::new("the audit of the data finds nothing", audit.success, {
+        if audit.success { "exit 0".to_owned() } else { audit.output.clone() }
+    }));
     invariants
 }
 
@@ -109,17 +99,12 @@ fn of_sale(options: &Options, sale: &Sale, aftermath: &Aftermath) -> Vec<Invaria
 }
 
 fn of_aftermath(aftermath: &Aftermath) -> Vec<Invariant> {
-    let live: u64 = ["LOCKED", "AVAILABLE"]
-        .iter()
-        .filter_map(|status| aftermath.statuses.get(*status))
-        .sum();
+    let live: u64 =
+        ["LOCKED", "AVAILABLE"].iter().filter_map(|status| aftermath.statuses.get(*status)).sum();
     let stats = &aftermath.stats_at_end;
     let used = aftermath.confirmed() as i64;
     vec![
-        Invariant::swept(
-            "a lock gives the discount that was quoted",
-            &aftermath.locks,
-        ),
+        Invariant::swept("a lock gives the discount that was quoted", &aftermath.locks),
         Invariant::swept("a live lock can be confirmed", &aftermath.confirms),
         Invariant::swept("a cancelled lock gives its coupon back", &aftermath.cancels),
         Invariant::swept("a lapsed lock gives its coupon back", &aftermath.lapses),

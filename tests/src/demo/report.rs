@@ -64,11 +64,7 @@ pub struct Latency {
 impl Latency {
     fn new(micros: &Histogram<u64>) -> Self {
         let millis = |quantile| micros.value_at_quantile(quantile) as f64 / 1_000.0;
-        Self {
-            count: micros.len(),
-            p50_ms: millis(0.50),
-            p99_ms: millis(0.99),
-        }
+        Self { count: micros.len(), p50_ms: millis(0.50), p99_ms: millis(0.99) }
     }
 }
 
@@ -118,19 +114,10 @@ impl fmt::Display for Report {
             self.sale_seconds,
             self.claims_per_second
         )?;
-        writeln!(
-            f,
-            "{:<12} {:>10} {:>12} {:>12}",
-            "answer", "count", "p50 ms", "p99 ms"
-        )?;
+        writeln!(f, "{:<12} {:>10} {:>12} {:>12}", "answer", "count", "p50 ms", "p99 ms")?;
         timed(f, "won", self.won, self.win_latency)?;
         timed(f, "replayed", self.replays, self.replay_latency)?;
-        timed(
-            f,
-            "refused",
-            self.sold_out + self.limit + self.refused,
-            self.refusal_latency,
-        )?;
+        timed(f, "refused", self.sold_out + self.limit + self.refused, self.refusal_latency)?;
         writeln!(f, "{:<12} {:>10}", "- sold out", self.sold_out)?;
         writeln!(f, "{:<12} {:>10}", "- limit", self.limit)?;
         writeln!(f, "{:<12} {:>10}", "- other", self.refused)?;
@@ -152,9 +139,5 @@ impl fmt::Display for Report {
 }
 
 fn timed(f: &mut fmt::Formatter<'_>, name: &str, count: u64, latency: Latency) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<12} {count:>10} {:>12.2} {:>12.2}",
-        latency.p50_ms, latency.p99_ms
-    )
+    writeln!(f, "{name:<12} {count:>10} {:>12.2} {:>12.2}", latency.p50_ms, latency.p99_ms)
 }

@@ -61,10 +61,7 @@ pub(super) async fn run(
         users: options.users,
         next: AtomicU64::new(0),
         in_flight: Semaphore::new(options.calls_in_flight()),
-        score: Mutex::new(Score {
-            winners: Vec::new(),
-            tally: Tally::new()?,
-        }),
+        score: Mutex::new(Score { winners: Vec::new(), tally: Tally::new()? }),
         bar: options.bar("sale", options.users)?,
     });
     let begun = Instant::now();
@@ -79,17 +76,10 @@ pub(super) async fn run(
     let elapsed = begun.elapsed();
     storm.bar.finish();
     let storm = Arc::into_inner(storm).context("a worker of the sale outlived it")?;
-    let score = storm
-        .score
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let score = storm.score.into_inner().unwrap_or_else(PoisonError::into_inner);
     let Score { mut winners, tally } = score;
     winners.sort_unstable_by_key(|winner| winner.user_id);
-    Ok(Sale {
-        winners,
-        tally,
-        elapsed,
-    })
+    Ok(Sale { winners, tally, elapsed })
 }
 
 struct Storm {
@@ -126,10 +116,7 @@ impl Storm {
         // Every other user is impatient: their resends do not wait for the first answer.
         let mut answers = if index.is_multiple_of(2) {
             let sends = (0..SENDS).map(|_| self.send(user_id, &request_id));
-            join_all(sends)
-                .await
-                .into_iter()
-                .collect::<anyhow::Result<Vec<_>>>()?
+            join_all(sends).await.into_iter().collect::<anyhow::Result<Vec<_>>>()?
         } else {
             let mut answers = Vec::with_capacity(SENDS);
             for _ in 0..SENDS {
@@ -139,19 +126,12 @@ impl Storm {
         };
         self.settle(user_id, &request_id, &mut answers).await?;
         let mut greedy = Vec::new();
-        if answers
-            .iter()
-            .any(|answer| matches!(answer.kind, Kind::Won { .. }))
-        {
+        if answers.iter().any(|answer| matches!(answer.kind, Kind::Won { .. })) {
             let request_id = new_request_id();
             greedy.push(self.send(user_id, &request_id).await?);
             self.settle(user_id, &request_id, &mut greedy).await?;
         }
-        Ok(Visit {
-            user_id,
-            answers,
-            greedy,
-        })
+        Ok(Visit { user_id, answers, greedy })
     }
 
     /// Asks again while there is no definite answer. Unknown is not failed: a piece may have been
@@ -163,10 +143,7 @@ impl Storm {
         answers: &mut Vec<Answer>,
     ) -> anyhow::Result<()> {
         for _ in 0..SETTLE_ATTEMPTS {
-            if answers
-                .iter()
-                .any(|answer| !matches!(answer.kind, Kind::Unknown(_)))
-            {
+            if answers.iter().any(|answer| !matches!(answer.kind, Kind::Unknown(_))) {
                 break;
             }
             answers.push(self.send(user_id, request_id).await?);
@@ -190,20 +167,14 @@ impl Storm {
             },
             Err(error) => Kind::from_error(&error),
         };
-        Ok(Answer {
-            kind,
-            elapsed: begun.elapsed(),
-        })
+        Ok(Answer { kind, elapsed: begun.elapsed() })
     }
 
     fn count(&self, visit: &Visit) {
         let mut score = self.score.lock().unwrap_or_else(PoisonError::into_inner);
         score.tally.count(visit);
         for coupon_id in visit.coupons() {
-            score.winners.push(Winner {
-                user_id: visit.user_id,
-                coupon_id,
-            });
+            score.winners.push(Winner { user_id: visit.user_id, coupon_id });
         }
         let won = score.tally.won;
         drop(score);

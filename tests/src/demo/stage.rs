@@ -85,10 +85,7 @@ impl Stage<'_> {
 
     async fn coupon(&self, winner: Winner) -> anyhow::Result<v1::Coupon> {
         let Winner { user_id, coupon_id } = winner;
-        let answer = self
-            .client
-            .get_coupon(v1::GetCouponRequest { user_id, coupon_id })
-            .await?;
+        let answer = self.client.get_coupon(v1::GetCouponRequest { user_id, coupon_id }).await?;
         answer.coupon.context("an answer without coupon")
     }
 
@@ -126,21 +123,12 @@ impl Stage<'_> {
     /// Looks into the wallets of users who won nothing.
     pub(super) async fn losers_empty(&self, users: u64) -> Sweep {
         let won = |user: &i64| {
-            self.sale
-                .winners
-                .binary_search_by_key(user, |winner| winner.user_id)
-                .is_ok()
+            self.sale.winners.binary_search_by_key(user, |winner| winner.user_id).is_ok()
         };
-        let losers = (0..users)
-            .map(user_id)
-            .filter(|user| !won(user))
-            .take(LOSERS_CHECKED);
+        let losers = (0..users).map(user_id).filter(|user| !won(user)).take(LOSERS_CHECKED);
         let look = |user| async move {
             let wallet = self.wallet(user).await?;
-            ensure!(
-                wallet.is_empty(),
-                "user {user} won nothing and holds {wallet:?}"
-            );
+            ensure!(wallet.is_empty(), "user {user} won nothing and holds {wallet:?}");
             Ok(())
         };
         Sweep::over(losers, self.in_flight, &ProgressBar::hidden(), look).await
@@ -150,11 +138,7 @@ impl Stage<'_> {
     pub(super) async fn late_claim(&self, users: u64) -> Result<(), String> {
         let user_id = user_id(users);
         let template_id = self.campaign.template_id;
-        let request = v1::ClaimRequest {
-            user_id,
-            template_id,
-            ..Default::default()
-        };
+        let request = v1::ClaimRequest { user_id, template_id, ..Default::default() };
         match self.client.claim(request).await {
             Ok(_) => Err(format!("user {user_id} won after all pieces were given")),
             Err(error) if error.reason() == Some(v1::ErrorReason::SoldOut) => Ok(()),
@@ -164,10 +148,7 @@ impl Stage<'_> {
 
     /// Locks the coupon for an order of its own, for a short time when it is to lapse.
     pub(super) async fn lock(&self, winner: Winner, fate: Fate) -> anyhow::Result<()> {
-        let short = prost_types::Duration {
-            seconds: SHORT_LOCK_SECONDS,
-            nanos: 0,
-        };
+        let short = prost_types::Duration { seconds: SHORT_LOCK_SECONDS, nanos: 0 };
         let request = v1::LockRequest {
             user_id: winner.user_id,
             order_id: order_id(winner),
@@ -178,11 +159,7 @@ impl Stage<'_> {
             ..Default::default()
         };
         let redemption = self.client.lock(request).await?.redemption;
-        expect_redemption(
-            redemption,
-            RedemptionState::Locked,
-            self.campaign.discount_minor(),
-        )
+        expect_redemption(redemption, RedemptionState::Locked, self.campaign.discount_minor())
     }
 
     /// The order is paid.
@@ -193,11 +170,7 @@ impl Stage<'_> {
             ..Default::default()
         };
         let redemption = self.client.confirm(request).await?.redemption;
-        expect_redemption(
-            redemption,
-            RedemptionState::Confirmed,
-            self.campaign.discount_minor(),
-        )
+        expect_redemption(redemption, RedemptionState::Confirmed, self.campaign.discount_minor())
     }
 
     /// The order is not paid.
@@ -208,26 +181,16 @@ impl Stage<'_> {
             ..Default::default()
         };
         let redemption = self.client.cancel(request).await?.redemption;
-        expect_redemption(
-            redemption,
-            RedemptionState::Cancelled,
-            self.campaign.discount_minor(),
-        )?;
+        expect_redemption(redemption, RedemptionState::Cancelled, self.campaign.discount_minor())?;
         expect_status(&self.coupon(winner).await?, CouponStatus::Available)
     }
 
     /// The lock's time is over: the coupon is free again.
     pub(super) async fn find_lapsed(&self, winner: Winner) -> anyhow::Result<()> {
-        let request = v1::GetRedemptionRequest {
-            user_id: winner.user_id,
-            order_id: order_id(winner),
-        };
+        let request =
+            v1::GetRedemptionRequest { user_id: winner.user_id, order_id: order_id(winner) };
         let redemption = self.client.get_redemption(request).await?.redemption;
-        expect_redemption(
-            redemption,
-            RedemptionState::Lapsed,
-            self.campaign.discount_minor(),
-        )?;
+        expect_redemption(redemption, RedemptionState::Lapsed, self.campaign.discount_minor())?;
         expect_status(&self.coupon(winner).await?, CouponStatus::Available)
     }
 
@@ -251,18 +214,14 @@ impl Stage<'_> {
     pub(super) async fn advance(&self, to: prost_types::Timestamp) -> anyhow::Result<()> {
         let request = dev::AdvanceClockRequest { to: Some(to) };
         let answer = self.client.advance_clock(request).await?;
-        self.bar
-            .set_message(format!("{} alarms rang", answer.alarms_handled));
+        self.bar.set_message(format!("{} alarms rang", answer.alarms_handled));
         Ok(())
     }
 
     /// The template's counts as they are.
     pub(super) async fn stats(&self) -> anyhow::Result<v1::GetTemplateStatsResponse> {
         let template_id = self.campaign.template_id;
-        Ok(self
-            .client
-            .get_template_stats(v1::GetTemplateStatsRequest { template_id })
-            .await?)
+        Ok(self.client.get_template_stats(v1::GetTemplateStatsRequest { template_id }).await?)
     }
 
     /// The counts once they say that all is used or expired, or the last ones read in time.
@@ -301,10 +260,7 @@ fn order_id(winner: Winner) -> String {
 }
 
 fn status_name(status: CouponStatus) -> String {
-    status
-        .as_str_name()
-        .trim_start_matches("COUPON_STATUS_")
-        .to_owned()
+    status.as_str_name().trim_start_matches("COUPON_STATUS_").to_owned()
 }
 
 fn expect_status(coupon: &v1::Coupon, expected: CouponStatus) -> anyhow::Result<()> {

@@ -26,9 +26,7 @@ impl Sweep {
         S: Fn(T) -> F,
         F: Future<Output = anyhow::Result<()>>,
     {
-        let mut results = futures::stream::iter(items)
-            .map(step)
-            .buffer_unordered(in_flight);
+        let mut results = futures::stream::iter(items).map(step).buffer_unordered(in_flight);
         let mut sweep = Self::default();
         while let Some(result) = results.next().await {
             bar.inc(1);
@@ -36,9 +34,7 @@ impl Sweep {
                 Ok(()) => sweep.done += 1,
                 Err(error) => {
                     sweep.failed += 1;
-                    sweep
-                        .first_failure
-                        .get_or_insert_with(|| format!("{error:#}"));
+                    sweep.first_failure.get_or_insert_with(|| format!("{error:#}"));
                 }
             }
         }

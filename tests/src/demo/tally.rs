@@ -91,15 +91,7 @@ impl Visit {
         let Some(first) = definite.next() else {
             return false;
         };
-        let fresh = |kind: &&Kind| {
-            matches!(
-                kind,
-                Kind::Won {
-                    replayed: false,
-                    ..
-                }
-            )
-        };
+        let fresh = |kind: &&Kind| matches!(kind, Kind::Won { replayed: false, .. });
         !definite.all(|kind| kind.agrees_with(first)) || self.definite().filter(fresh).count() > 1
     }
 }
@@ -180,9 +172,7 @@ impl Tally {
     fn count_answer(&mut self, answer: &Answer) {
         self.sends += 1;
         let (counter, histogram) = match &answer.kind {
-            Kind::Won {
-                replayed: false, ..
-            } => (&mut self.won, Some(&mut self.win_us)),
+            Kind::Won { replayed: false, .. } => (&mut self.won, Some(&mut self.win_us)),
             Kind::Won { replayed: true, .. } => (&mut self.replays, Some(&mut self.replay_us)),
             Kind::SoldOut => (&mut self.sold_out, Some(&mut self.refusal_us)),
             Kind::Limit => (&mut self.limit, Some(&mut self.refusal_us)),
@@ -208,17 +198,11 @@ mod tests {
     use super::*;
 
     fn won(coupon_id: i64, replayed: bool) -> Kind {
-        Kind::Won {
-            coupon_id,
-            replayed,
-        }
+        Kind::Won { coupon_id, replayed }
     }
 
     fn visit(answers: &[Kind], greedy: &[Kind]) -> Visit {
-        let answer = |kind: &Kind| Answer {
-            kind: kind.clone(),
-            elapsed: Duration::from_millis(1),
-        };
+        let answer = |kind: &Kind| Answer { kind: kind.clone(), elapsed: Duration::from_millis(1) };
         Visit {
             user_id: 1,
             answers: answers.iter().map(answer).collect(),
@@ -239,10 +223,7 @@ mod tests {
     fn different_results_are_torn() {
         assert!(visit(&[won(5, false), won(6, false)], &[]).is_torn());
         assert!(visit(&[won(5, false), won(6, true)], &[]).is_torn());
-        assert!(
-            visit(&[won(5, false), won(5, false)], &[]).is_torn(),
-            "won twice"
-        );
+        assert!(visit(&[won(5, false), won(5, false)], &[]).is_torn(), "won twice");
         assert!(visit(&[Kind::SoldOut, won(5, false)], &[]).is_torn());
         assert!(visit(&[won(5, false), Kind::Limit], &[]).is_torn());
     }
@@ -257,14 +238,7 @@ mod tests {
         assert_eq!((tally.sends, tally.won, tally.replays), (9, 3, 2));
         assert_eq!((tally.sold_out, tally.limit, tally.errors), (2, 1, 1));
         assert_eq!((tally.greedy, tally.greedy_refused), (2, 1));
-        assert_eq!(
-            (
-                tally.double_winners,
-                tally.unsettled_users,
-                tally.torn_users
-            ),
-            (1, 1, 0)
-        );
+        assert_eq!((tally.double_winners, tally.unsettled_users, tally.torn_users), (1, 1, 0));
         assert_eq!(tally.first_error.as_deref(), Some("down"));
         assert_eq!((tally.win_us.len(), tally.refusal_us.len()), (3, 3));
         Ok(())

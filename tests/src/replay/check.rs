@@ -63,27 +63,17 @@ impl Split<'_> {
         same("discounts of all coupons", total, self.discount_minor)?;
         for line in self.lines {
             let shares = of_line.remove(line.line_id.as_str()).unwrap_or(0);
-            same(
-                &format!("shares of line {}", line.line_id),
-                shares,
-                line.discount_minor,
-            )?;
+            same(&format!("shares of line {}", line.line_id), shares, line.discount_minor)?;
         }
         match of_line.keys().next() {
-            Some(line_id) => Err(format!(
-                "a share names line {line_id}, which is not in the cart"
-            )),
+            Some(line_id) => Err(format!("a share names line {line_id}, which is not in the cart")),
             None => Ok(()),
         }
     }
 
     fn check_lines(&self, cart: &Cart) -> Result<(), String> {
         if self.lines.len() != cart.lines.len() {
-            return Err(format!(
-                "{} lines for a cart of {}",
-                self.lines.len(),
-                cart.lines.len()
-            ));
+            return Err(format!("{} lines for a cart of {}", self.lines.len(), cart.lines.len()));
         }
         for (line, sent) in self.lines.iter().zip(&cart.lines) {
             if line.line_id != sent.line_id {
@@ -96,11 +86,7 @@ impl Split<'_> {
                 return Err(format!("line {} goes below zero", line.line_id));
             }
             let whole = line.discount_minor + line.payable_minor;
-            same(
-                &format!("both parts of line {}", line.line_id),
-                whole,
-                sent.amount_minor,
-            )?;
+            same(&format!("both parts of line {}", line.line_id), whole, sent.amount_minor)?;
         }
         let discount = self.lines.iter().map(|line| line.discount_minor).sum();
         same("discounts of all lines", discount, self.discount_minor)?;
@@ -110,11 +96,7 @@ impl Split<'_> {
 }
 
 fn same(what: &str, sum: i64, expected: i64) -> Result<(), String> {
-    if sum == expected {
-        Ok(())
-    } else {
-        Err(format!("{what} add up to {sum}, not {expected}"))
-    }
+    if sum == expected { Ok(()) } else { Err(format!("{what} add up to {sum}, not {expected}")) }
 }
 
 #[cfg(test)]
@@ -131,10 +113,7 @@ mod tests {
             amount_minor,
             ..CartLine::default()
         };
-        Cart {
-            currency_code: "USD".to_owned(),
-            lines: vec![line("1", 100), line("2", 50)],
-        }
+        Cart { currency_code: "USD".to_owned(), lines: vec![line("1", 100), line("2", 50)] }
     }
 
     fn combination() -> Combination {
@@ -165,9 +144,7 @@ mod tests {
     fn complaint(change: impl FnOnce(&mut Combination)) -> String {
         let mut combination = combination();
         change(&mut combination);
-        Split::from(&combination)
-            .check(&cart())
-            .expect_err("must be noticed")
+        Split::from(&combination).check(&cart()).expect_err("must be noticed")
     }
 
     #[test]

@@ -48,15 +48,12 @@ impl Drive<'_> {
         if let Err(what) = Split::from(&best).check(&cart) {
             self.tally.violation(format!("quote of {order}: {what}"));
         }
-        let redemption = self
-            .use_all(basket, &cart, &best, &mut usable, &presented)
-            .await?;
+        let redemption = self.use_all(basket, &cart, &best, &mut usable, &presented).await?;
         if let Err(what) = Split::from(&redemption).check(&cart) {
             self.tally.violation(format!("{order}: {what}"));
         }
         if best.optimal && redemption.discount_minor > best.discount_minor {
-            self.tally
-                .violation(format!("{order}: saved more than its optimal quote"));
+            self.tally.violation(format!("{order}: saved more than its optimal quote"));
         }
         self.count_used(basket, &presented, &redemption)
     }
@@ -68,11 +65,7 @@ impl Drive<'_> {
         for &redemption in &basket.redemptions {
             let coupon = self.journey.redemptions[redemption].coupon;
             let held = coupon.and_then(|coupon| self.wallets.get(&(basket.household_id, coupon)));
-            let piece = held
-                .into_iter()
-                .flatten()
-                .find(|id| !presented.contains_key(id))
-                .copied();
+            let piece = held.into_iter().flatten().find(|id| !presented.contains_key(id)).copied();
             match piece {
                 Some(coupon_id) => {
                     presented.insert(coupon_id, redemption);
@@ -89,14 +82,8 @@ impl Drive<'_> {
     fn sort_out(&mut self, presented: &Presented, quote: &QuoteResponse) -> Vec<i64> {
         let mut rest = Vec::new();
         for (&coupon_id, &redemption) in presented {
-            let usable = quote
-                .usable
-                .iter()
-                .any(|usable| usable.coupon_id == coupon_id);
-            let unusable = quote
-                .unusable
-                .iter()
-                .find(|unusable| unusable.coupon_id == coupon_id);
+            let usable = quote.usable.iter().any(|usable| usable.coupon_id == coupon_id);
+            let unusable = quote.unusable.iter().find(|unusable| unusable.coupon_id == coupon_id);
             match unusable {
                 None if usable => rest.push(coupon_id),
                 None => self.tally.refuse(redemption, NOT_JUDGED),
@@ -154,8 +141,7 @@ impl Drive<'_> {
                 "the lock was refused for coupons {starved:?}, which leaves nothing to do"
             );
             for row in starved.iter().filter_map(|id| presented.get(id)) {
-                self.tally
-                    .refuse(*row, ErrorReason::NothingLeft.as_reason());
+                self.tally.refuse(*row, ErrorReason::NothingLeft.as_reason());
             }
         }
         self.confirm(user_id, order_id, usable).await
@@ -169,30 +155,17 @@ impl Drive<'_> {
             ..ConfirmRequest::default()
         };
         let started = Instant::now();
-        let confirmed = self
-            .client
-            .confirm(confirm)
-            .await
-            .context("cannot confirm")?;
+        let confirmed = self.client.confirm(confirm).await.context("cannot confirm")?;
         self.tally.confirm.record(started.elapsed());
-        let redemption = confirmed
-            .redemption
-            .context("the server answered no redemption")?;
+        let redemption = confirmed.redemption.context("the server answered no redemption")?;
         ensure!(
             redemption.state() == RedemptionState::Confirmed,
             "the redemption is {} after Confirm",
             redemption.state().as_str_name()
         );
-        let mut used: Vec<_> = redemption
-            .coupons
-            .iter()
-            .map(|used| used.coupon_id)
-            .collect();
+        let mut used: Vec<_> = redemption.coupons.iter().map(|used| used.coupon_id).collect();
         used.sort_unstable();
-        ensure!(
-            used == ids,
-            "coupons {ids:?} were locked, but {used:?} used"
-        );
+        ensure!(used == ids, "coupons {ids:?} were locked, but {used:?} used");
         Ok(redemption)
     }
 
@@ -228,11 +201,7 @@ impl Drive<'_> {
         let plan = &self.journey.coupons[coupon];
         self.tally.capped += u64::from(used.discount_minor < plan.amount_cents);
         let strayed = used.shares.iter().any(|share| {
-            let index = share
-                .line_id
-                .parse::<usize>()
-                .ok()
-                .and_then(|id| id.checked_sub(1));
+            let index = share.line_id.parse::<usize>().ok().and_then(|id| id.checked_sub(1));
             let line = index.and_then(|index| basket.lines.get(index));
             line.is_none_or(|line| !plan.product_ids.contains(&line.product_id))
         });
@@ -255,7 +224,5 @@ fn starved(error: ClientError) -> Result<Vec<i64>, ClientError> {
     }
     let failure = error.status().get_details_precondition_failure();
     let violations = failure.into_iter().flat_map(|failure| failure.violations);
-    Ok(violations
-        .filter_map(|violation| violation.subject.parse().ok())
-        .collect())
+    Ok(violations.filter_map(|violation| violation.subject.parse().ok()).collect())
 }

@@ -63,20 +63,11 @@ pub async fn replay(
     for moment in moments {
         let when = instant(moment.at).to_string();
         progress.set_message(when.clone());
-        drive
-            .step(moment)
-            .await
-            .with_context(|| format!("at {when}"))?;
+        drive.step(moment).await.with_context(|| format!("at {when}"))?;
         progress.inc(1);
     }
     progress.set_message("walking every wallet");
-    let Drive {
-        client,
-        in_flight,
-        template_ids,
-        mut tally,
-        ..
-    } = drive;
+    let Drive { client, in_flight, template_ids, mut tally, .. } = drive;
     let (stored, listed) =
         ending::audit(&client, journey, &template_ids, in_flight, &mut tally).await?;
     Ok(Summary::new(journey, tally, stored, listed))
@@ -99,9 +90,7 @@ impl<'j> Drive<'j> {
     /// Learns the server's time and refuses one that is past the first event.
     async fn meet_clock(&mut self, moments: &[Moment]) -> Result<()> {
         let answer = self.client.get_clock(GetClockRequest {}).await;
-        let now = answer
-            .context("the server has no test clock to replay on")?
-            .now;
+        let now = answer.context("the server has no test clock to replay on")?.now;
         let now = now.context("the server answered no time")?;
         self.clock_at = now.seconds;
         match moments.first() {
@@ -139,12 +128,8 @@ impl<'j> Drive<'j> {
                 self.finish_quotes(0).await?;
                 self.advance(moment.at).await?;
                 let basket = &self.journey.baskets[index];
-                let name = || {
-                    format!(
-                        "basket {} of user {}",
-                        basket.basket_id, basket.household_id
-                    )
-                };
+                let name =
+                    || format!("basket {} of user {}", basket.basket_id, basket.household_id);
                 self.checkout(basket).await.with_context(name)
             }
         }
@@ -155,19 +140,11 @@ impl<'j> Drive<'j> {
         if to == self.clock_at {
             return Ok(());
         }
-        let request = AdvanceClockRequest {
-            to: Some(instant(to)),
-        };
-        let answer = self
-            .client
-            .advance_clock(request)
-            .await
-            .context("cannot advance the clock")?;
+        let request = AdvanceClockRequest { to: Some(instant(to)) };
+        let answer =
+            self.client.advance_clock(request).await.context("cannot advance the clock")?;
         let now = answer.now.map(|now| now.seconds);
-        ensure!(
-            now == Some(to),
-            "the clock was to stand at {to} s but stands at {now:?}"
-        );
+        ensure!(now == Some(to), "the clock was to stand at {to} s but stands at {now:?}");
         self.tally.alarms_handled += answer.alarms_handled;
         self.clock_at = to;
         Ok(())
@@ -186,12 +163,7 @@ impl<'j> Drive<'j> {
         self.quotes.spawn(async move {
             let started = Instant::now();
             let answer = client.quote(request).await;
-            Quoted {
-                basket,
-                cart,
-                took: started.elapsed(),
-                answer,
-            }
+            Quoted { basket, cart, took: started.elapsed(), answer }
         });
     }
 
@@ -203,9 +175,8 @@ impl<'j> Drive<'j> {
             };
             let quoted = done.context("a quote was broken off")?;
             let basket_id = self.journey.baskets[quoted.basket].basket_id;
-            let answer = quoted
-                .answer
-                .with_context(|| format!("cannot quote basket {basket_id}"))?;
+            let answer =
+                quoted.answer.with_context(|| format!("cannot quote basket {basket_id}"))?;
             self.tally.quote.record(quoted.took);
             self.tally.quoted += 1;
             let Some(best) = answer.best else { continue };
@@ -213,8 +184,7 @@ impl<'j> Drive<'j> {
             self.tally.quoted_discount_minor += best.discount_minor;
             self.tally.quotes_not_optimal += u64::from(!best.optimal);
             if let Err(what) = Split::from(&best).check(&quoted.cart) {
-                self.tally
-                    .violation(format!("quote of basket {basket_id}: {what}"));
+                self.tally.violation(format!("quote of basket {basket_id}: {what}"));
             }
         }
         Ok(())
@@ -233,10 +203,7 @@ impl<'j> Drive<'j> {
                 amount_minor: line.sales_cents,
             }
         });
-        Cart {
-            currency_code: CURRENCY.to_owned(),
-            lines: lines.collect(),
-        }
+        Cart { currency_code: CURRENCY.to_owned(), lines: lines.collect() }
     }
 }
 
@@ -266,10 +233,7 @@ mod tests {
             recipients: Vec::new(),
             coupons: Vec::new(),
         };
-        let journey = Journey {
-            campaigns: vec![campaign],
-            ..Journey::default()
-        };
+        let journey = Journey { campaigns: vec![campaign], ..Journey::default() };
         assert_eq!(clock_start(&journey), "2017-01-01T23:00:00Z");
     }
 }

@@ -32,32 +32,20 @@ pub(crate) async fn audit(
 ) -> Result<(StatusCounts, StatusCounts)> {
     let templates: Vec<i64> = template_ids.iter().copied().filter(|id| *id > 0).collect();
     let ours: HashSet<i64> = templates.iter().copied().collect();
-    let users: BTreeSet<i64> = journey
-        .campaigns
-        .iter()
-        .flat_map(|campaign| campaign.recipients.iter().copied())
-        .collect();
+    let users: BTreeSet<i64> =
+        journey.campaigns.iter().flat_map(|campaign| campaign.recipients.iter().copied()).collect();
     let walked: Vec<StatusCounts> = stream::iter(users)
         .map(|user_id| walk(client, user_id, &ours))
         .buffer_unordered(in_flight)
         .try_collect()
         .await?;
-    let listed = walked
-        .into_iter()
-        .fold(StatusCounts::default(), StatusCounts::plus);
+    let listed = walked.into_iter().fold(StatusCounts::default(), StatusCounts::plus);
     let stats = settled_stats(client, &templates, in_flight, tally.used).await?;
-    let stored = stats
-        .iter()
-        .map(stored_counts)
-        .fold(StatusCounts::default(), StatusCounts::plus);
+    let stored = stats.iter().map(stored_counts).fold(StatusCounts::default(), StatusCounts::plus);
     let issued: i64 = stats.iter().map(|stats| stats.issued_count).sum();
 
     check_stock(journey, template_ids, &stats, tally);
-    tally.expect_equal(
-        "issued by the statistics",
-        issued.unsigned_abs(),
-        tally.issued,
-    );
+    tally.expect_equal("issued by the statistics", issued.unsigned_abs(), tally.issued);
     tally.expect_equal("coupons in the lists", listed.total(), tally.issued);
     for (name, counts) in [("statistics", stored), ("lists", listed)] {
         tally.expect_equal(&format!("used by the {name}"), counts.used, tally.used);
@@ -68,11 +56,7 @@ pub(crate) async fn audit(
         tally.expect_equal(&format!("expired by the {name}"), counts.expired, rest);
     }
     let judged = tally.verdicts.iter().flatten().count() as u64;
-    let attached = journey
-        .redemptions
-        .iter()
-        .filter(|row| row.attached)
-        .count() as u64;
+    let attached = journey.redemptions.iter().filter(|row| row.attached).count() as u64;
     tally.expect_equal("redemptions judged", judged, attached);
     Ok((stored, listed))
 }
@@ -84,10 +68,8 @@ fn check_stock(
     stats: &[GetTemplateStatsResponse],
     tally: &mut Tally,
 ) {
-    let by_id: HashMap<i64, &GetTemplateStatsResponse> = stats
-        .iter()
-        .map(|stats| (stats.template_id, stats))
-        .collect();
+    let by_id: HashMap<i64, &GetTemplateStatsResponse> =
+        stats.iter().map(|stats| (stats.template_id, stats)).collect();
     for (coupon, template_id) in journey.coupons.iter().zip(template_ids) {
         let Some(stats) = by_id.get(template_id) else {
             continue;
@@ -112,10 +94,7 @@ async fn walk(client: &CouponClient, user_id: i64, ours: &HashSet<i64>) -> Resul
         };
         let page = client.list_coupons(request).await;
         let page = page.with_context(|| format!("cannot list the coupons of user {user_id}"))?;
-        let coupons = page
-            .coupons
-            .iter()
-            .filter(|coupon| ours.contains(&coupon.template_id));
+        let coupons = page.coupons.iter().filter(|coupon| ours.contains(&coupon.template_id));
         for coupon in coupons {
             counts.add(coupon)?;
         }
@@ -138,18 +117,15 @@ async fn settled_stats(
     loop {
         let stats: Vec<GetTemplateStatsResponse> = stream::iter(templates)
             .map(|&template_id| async move {
-                let answer = client
-                    .get_template_stats(GetTemplateStatsRequest { template_id })
-                    .await;
+                let answer =
+                    client.get_template_stats(GetTemplateStatsRequest { template_id }).await;
                 answer.with_context(|| format!("cannot read the statistics of {template_id}"))
             })
             .buffer_unordered(in_flight)
             .try_collect()
             .await?;
-        let counts = stats
-            .iter()
-            .map(stored_counts)
-            .fold(StatusCounts::default(), StatusCounts::plus);
+        let counts =
+            stats.iter().map(stored_counts).fold(StatusCounts::default(), StatusCounts::plus);
         let settled = counts.used == used && counts.available == 0 && counts.locked == 0;
         if settled || started.elapsed() > FOLD_PATIENCE {
             return Ok(stats);

@@ -43,11 +43,7 @@ impl Drive<'_> {
         let this = &*self;
         // Stacked coupons apply by id, so a user's coupons are minted in the order of the file:
         // lanes of users run side by side, the templates within a lane one after the other.
-        let lane = campaign
-            .recipients
-            .len()
-            .div_ceil(self.in_flight)
-            .min(ISSUE_USERS_MAX);
+        let lane = campaign.recipients.len().div_ceil(self.in_flight).min(ISSUE_USERS_MAX);
         let issued: Vec<Vec<Issued>> = stream::iter(campaign.recipients.chunks(lane))
             .map(|users| this.issue_lane(campaign, users))
             .buffer_unordered(self.in_flight)
@@ -70,10 +66,7 @@ impl Drive<'_> {
         let created = created.with_context(|| format!("cannot create {}", name()))?;
         let template_id = created.template.map_or(0, |template| template.template_id);
         ensure!(template_id > 0, "the server answered no id for {}", name());
-        let publish = PublishTemplateRequest {
-            template_id,
-            ..PublishTemplateRequest::default()
-        };
+        let publish = PublishTemplateRequest { template_id, ..PublishTemplateRequest::default() };
         let published = self.client.publish_template(publish).await;
         published.with_context(|| format!("cannot publish {}", name()))?;
         Ok(template_id)
@@ -84,10 +77,7 @@ impl Drive<'_> {
         let mut answers = Vec::with_capacity(campaign.coupons.len());
         for &coupon in &campaign.coupons {
             let plan = &self.journey.coupons[coupon];
-            let user = |&user_id: &i64| IssueUser {
-                user_id,
-                count: plan.per_household,
-            };
+            let user = |&user_id: &i64| IssueUser { user_id, count: plan.per_household };
             let request = IssueRequest {
                 template_id: self.template_ids[coupon],
                 users: users.iter().map(user).collect(),
@@ -95,10 +85,7 @@ impl Drive<'_> {
                 ..IssueRequest::default()
             };
             let response = self.client.issue(request).await.with_context(|| {
-                format!(
-                    "cannot issue {} of campaign {}",
-                    plan.upc, campaign.campaign_id
-                )
+                format!("cannot issue {} of campaign {}", plan.upc, campaign.campaign_id)
             })?;
             ensure!(
                 response.outcomes.len() == users.len(),
@@ -107,10 +94,7 @@ impl Drive<'_> {
                 users.len(),
                 plan.upc
             );
-            answers.push(Issued {
-                coupon,
-                outcomes: response.outcomes,
-            });
+            answers.push(Issued { coupon, outcomes: response.outcomes });
         }
         Ok(answers)
     }
@@ -123,16 +107,13 @@ impl Drive<'_> {
             let given = outcome.coupon_ids.len() as u64;
             self.tally.issued += given;
             if given != u64::from(plan.per_household.unsigned_abs()) {
-                let why = outcome
-                    .error
-                    .map_or_else(String::new, |error| error.message);
+                let why = outcome.error.map_or_else(String::new, |error| error.message);
                 self.tally.violation(format!(
                     "user {user_id} got {given} of {} pieces of {}: {why}",
                     plan.per_household, plan.upc
                 ));
             }
-            self.wallets
-                .insert((user_id, answer.coupon), outcome.coupon_ids);
+            self.wallets.insert((user_id, answer.coupon), outcome.coupon_ids);
         }
     }
 }
@@ -140,13 +121,8 @@ impl Drive<'_> {
 /// A coupon of a campaign as the platform's template.
 fn template(campaign: &Campaign, plan: &CampaignCoupon) -> Template {
     let (from, until) = (Some(instant(campaign.start)), Some(instant(campaign.end)));
-    let scope = scope::Kind::Products(scope::Products {
-        product_ids: plan.product_ids.clone(),
-    });
-    let window = use_window::Kind::Fixed(use_window::Fixed {
-        use_from: from,
-        valid_until: until,
-    });
+    let scope = scope::Kind::Products(scope::Products { product_ids: plan.product_ids.clone() });
+    let window = use_window::Kind::Fixed(use_window::Fixed { use_from: from, valid_until: until });
     let rules = TemplateRules {
         benefit: Some(template_rules::Benefit::DirectOff(DirectOff {
             amount_minor: plan.amount_cents,

@@ -43,11 +43,7 @@ impl Journey {
             if last_day < start {
                 return Err(row.error("end_date", "is before start_date"));
             }
-            if names
-                .campaigns
-                .insert(campaign_id, self.campaigns.len())
-                .is_some()
-            {
+            if names.campaigns.insert(campaign_id, self.campaigns.len()).is_some() {
                 return Err(row.error("campaign_id", &format!("{campaign_id} is there twice")));
             }
             self.campaigns.push(Campaign {
@@ -105,11 +101,7 @@ impl Journey {
                 })?;
             let upc = row.text("coupon_upc")?.to_owned();
             let coupon = self.coupons.len();
-            if names
-                .coupons
-                .insert((campaign_id, upc.clone()), coupon)
-                .is_some()
-            {
+            if names.coupons.insert((campaign_id, upc.clone()), coupon).is_some() {
                 return Err(row.error("coupon_upc", &format!("{upc} is there twice")));
             }
             self.coupons.push(CampaignCoupon {
@@ -132,30 +124,21 @@ impl Journey {
             let campaign_id = row.number("campaign_id")?;
             let upc = row.text("coupon_upc")?;
             let product_id = row.at_least("product_id", 1)?;
-            let coupon = *names
-                .coupons
-                .get(&(campaign_id, upc.to_owned()))
-                .ok_or_else(|| {
-                    let message = format!("campaign {campaign_id} has no {upc} in coupons.csv");
-                    row.error("coupon_upc", &message)
-                })?;
+            let coupon = *names.coupons.get(&(campaign_id, upc.to_owned())).ok_or_else(|| {
+                let message = format!("campaign {campaign_id} has no {upc} in coupons.csv");
+                row.error("coupon_upc", &message)
+            })?;
             if seen.insert((coupon, product_id)) {
                 self.coupons[coupon].product_ids.push(product_id);
             } else {
                 self.notes.repeated_scope_rows += 1;
             }
         }
-        match self
-            .coupons
-            .iter()
-            .find(|coupon| coupon.product_ids.is_empty())
-        {
+        match self.coupons.iter().find(|coupon| coupon.product_ids.is_empty()) {
             Some(bare) => {
                 let campaign_id = self.campaigns[bare.campaign].campaign_id;
                 let upc = &bare.upc;
-                Err(table.error(&format!(
-                    "no row for coupon {upc} of campaign {campaign_id}"
-                )))
+                Err(table.error(&format!("no row for coupon {upc} of campaign {campaign_id}")))
             }
             None => Ok(()),
         }
@@ -169,8 +152,7 @@ impl Journey {
                 manufacturer_id: row.at_least("manufacturer_id", 0)?,
                 category: row.text("product_category")?.to_owned(),
             };
-            self.products
-                .insert(row.at_least("product_id", 1)?, product);
+            self.products.insert(row.at_least("product_id", 1)?, product);
         }
         Ok(())
     }
@@ -228,21 +210,12 @@ impl Journey {
         names: &Names,
         baskets: &HashMap<i64, usize>,
     ) -> Result<()> {
-        let columns = [
-            "redemption_id",
-            "household_id",
-            "campaign_id",
-            "coupon_upc",
-            "basket_id",
-            "in_scope",
-        ];
+        let columns =
+            ["redemption_id", "household_id", "campaign_id", "coupon_upc", "basket_id", "in_scope"];
         let mut table = Table::open(dir, "redemptions", &columns)?;
         while let Some(row) = table.next_row()? {
             let household_id = row.at_least("household_id", 1)?;
-            let name = (
-                row.number("campaign_id")?,
-                row.text("coupon_upc")?.to_owned(),
-            );
+            let name = (row.number("campaign_id")?, row.text("coupon_upc")?.to_owned());
             let basket_id = row.at_least("basket_id", 1)?;
             let basket = baskets
                 .get(&basket_id)

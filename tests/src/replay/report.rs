@@ -167,10 +167,7 @@ fn mismatches(journey: &Journey, tally: &Tally) -> Vec<i64> {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: String| writeln!(f, "  {name:<27} {value}");
-        row(
-            "campaigns, templates",
-            format!("{}, {}", self.campaigns, self.templates),
-        )?;
+        row("campaigns, templates", format!("{}, {}", self.campaigns, self.templates))?;
         row("coupons issued", self.issued.to_string())?;
         row("  used", self.used.to_string())?;
         row("  expired", self.expired.to_string())?;
@@ -182,47 +179,27 @@ impl fmt::Display for Summary {
         }
         row("outcomes unlike the files", self.mismatches.to_string())?;
         let several = self.multi_coupon_orders;
-        row(
-            "orders with coupons",
-            format!("{} ({several} with several)", self.orders),
-        )?;
+        row("orders with coupons", format!("{} ({several} with several)", self.orders))?;
         row("  taken off", cents(self.discount_minor))?;
         row("  coupons capped", self.capped.to_string())?;
-        row(
-            "  coupons best does without",
-            self.left_out_of_best.to_string(),
-        )?;
+        row("  coupons best does without", self.left_out_of_best.to_string())?;
         let quoted = (self.quoted, self.quoted_with_discount);
-        row(
-            "baskets only quoted",
-            format!("{} ({} could save)", quoted.0, quoted.1),
-        )?;
+        row("baskets only quoted", format!("{} ({} could save)", quoted.0, quoted.1))?;
         row("  could have saved", cents(self.quoted_discount_minor))?;
         row("  not proven best", self.quotes_not_optimal.to_string())?;
         let pair = |p50: f64, p99: f64| format!("{p50:.2} ms, {p99:.2} ms");
         row("quote p50, p99", pair(self.quote_p50_ms, self.quote_p99_ms))?;
         row("lock p50, p99", pair(self.lock_p50_ms, self.lock_p99_ms))?;
-        row(
-            "confirm p50, p99",
-            pair(self.confirm_p50_ms, self.confirm_p99_ms),
-        )?;
+        row("confirm p50, p99", pair(self.confirm_p50_ms, self.confirm_p99_ms))?;
         row("alarms handled", self.alarms_handled.to_string())?;
         let notes = self.notes;
         row("repeated scope rows", notes.repeated_scope_rows.to_string())?;
-        row(
-            "repeated recipient rows",
-            notes.repeated_recipient_rows.to_string(),
-        )?;
+        row("repeated recipient rows", notes.repeated_recipient_rows.to_string())?;
         row("basket lines adjusted", notes.adjusted_lines.to_string())?;
-        row(
-            "redemptions not replayed",
-            format!("{} {:?}", self.orphans.len(), self.orphans),
-        )?;
+        row("redemptions not replayed", format!("{} {:?}", self.orphans.len(), self.orphans))?;
         row("seconds", format!("{:.1}", self.seconds))?;
         row("broken invariants", self.violation_count.to_string())?;
-        self.violations
-            .iter()
-            .try_for_each(|violation| writeln!(f, "    {violation}"))
+        self.violations.iter().try_for_each(|violation| writeln!(f, "    {violation}"))
     }
 }
 
@@ -244,10 +221,7 @@ mod tests {
             attached: true,
             in_scope,
         };
-        Journey {
-            redemptions: (10..).zip(in_scope).map(row).collect(),
-            ..Journey::default()
-        }
+        Journey { redemptions: (10..).zip(in_scope).map(row).collect(), ..Journey::default() }
     }
 
     #[test]
@@ -264,10 +238,7 @@ mod tests {
         assert_eq!(summary.mismatched_redemptions, [11, 12]);
         assert_eq!((summary.mismatches, summary.refused), (2, 2));
         assert_eq!(summary.orphans, [14]);
-        assert!(
-            summary.sound(),
-            "a mismatch is reported, it breaks no invariant"
-        );
+        assert!(summary.sound(), "a mismatch is reported, it breaks no invariant");
     }
 
     #[test]
@@ -292,20 +263,9 @@ mod tests {
         let counts = StatusCounts::default();
         let summary = Summary::new(&journey, tally, counts, counts);
         let json = serde_json::to_value(&summary).expect("serialise");
-        let promised = [
-            "issued",
-            "used",
-            "refused",
-            "expired",
-            "available",
-            "locked",
-            "seconds",
-            "orphans",
-        ];
-        for key in promised
-            .into_iter()
-            .chain(["adjusted_lines", "mismatches", "quote_p99_ms"])
-        {
+        let promised =
+            ["issued", "used", "refused", "expired", "available", "locked", "seconds", "orphans"];
+        for key in promised.into_iter().chain(["adjusted_lines", "mismatches", "quote_p99_ms"]) {
             assert!(json.get(key).is_some(), "{key} is missing in {json}");
         }
     }

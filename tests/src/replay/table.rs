@@ -31,33 +31,19 @@ impl Table {
     /// columns that nobody asks for are ignored.
     pub(crate) fn open(dir: &Path, stem: &str, columns: &[&'static str]) -> Result<Self> {
         let (file, source) = open_either(dir, stem)?;
-        let mut reader = ReaderBuilder::new()
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(source);
+        let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(source);
         let nameless = StringRecord::new();
-        let header = reader
-            .headers()
-            .map_err(|error| located(&file, 1, &nameless, &error))?
-            .clone();
+        let header =
+            reader.headers().map_err(|error| located(&file, 1, &nameless, &error))?.clone();
         let mut found = Vec::with_capacity(columns.len());
         for &column in columns {
-            let index = header
-                .iter()
-                .position(|name| name == column)
-                .with_context(|| {
-                    let names = header.iter().collect::<Vec<_>>().join(", ");
-                    format!("{file}: line 1: no column `{column}`; the header has: {names}")
-                })?;
+            let index = header.iter().position(|name| name == column).with_context(|| {
+                let names = header.iter().collect::<Vec<_>>().join(", ");
+                format!("{file}: line 1: no column `{column}`; the header has: {names}")
+            })?;
             found.push((column, index));
         }
-        Ok(Self {
-            file,
-            reader,
-            columns: found,
-            header,
-            record: StringRecord::new(),
-        })
+        Ok(Self { file, reader, columns: found, header, record: StringRecord::new() })
     }
 
     /// Reads the next row; `None` at the end of the file.
@@ -76,10 +62,7 @@ impl Table {
             let missing = self.header.get(fields);
             let place =
                 missing.map_or_else(String::new, |name| format!(" column `{name}`: missing:"));
-            bail!(
-                "{}: line {line}:{place} {fields} fields under a header of {width}",
-                self.file
-            );
+            bail!("{}: line {line}:{place} {fields} fields under a header of {width}", self.file);
         }
         Ok(Some(Row { table: self, line }))
     }
@@ -93,12 +76,7 @@ impl Table {
 impl<'t> Row<'t> {
     /// The text of a column.
     pub(crate) fn text(self, column: &str) -> Result<&'t str> {
-        let index = self
-            .table
-            .columns
-            .iter()
-            .find(|(name, _)| *name == column)
-            .map(|(_, i)| *i);
+        let index = self.table.columns.iter().find(|(name, _)| *name == column).map(|(_, i)| *i);
         index
             .and_then(|index| self.table.record.get(index))
             .ok_or_else(|| self.error(column, "was not asked for when the file was opened"))
@@ -107,8 +85,7 @@ impl<'t> Row<'t> {
     /// A whole number of any sign.
     pub(crate) fn number(self, column: &str) -> Result<i64> {
         let text = self.text(column)?;
-        text.parse()
-            .map_err(|_| self.error(column, &format!("`{text}` is not a whole number")))
+        text.parse().map_err(|_| self.error(column, &format!("`{text}` is not a whole number")))
     }
 
     /// A whole number of at least `least`.
@@ -136,11 +113,7 @@ impl<'t> Row<'t> {
 
     /// An instant, `YYYY-MM-DD HH:MM:SS` in UTC, as its Unix second.
     pub(crate) fn timestamp(self, column: &str) -> Result<i64> {
-        self.instant(
-            column,
-            "YYYY-MM-DD HH:MM:SS".len(),
-            "a time, YYYY-MM-DD HH:MM:SS",
-        )
+        self.instant(column, "YYYY-MM-DD HH:MM:SS".len(), "a time, YYYY-MM-DD HH:MM:SS")
     }
 
     fn instant(self, column: &str, length: usize, what: &str) -> Result<i64> {
@@ -155,11 +128,7 @@ impl<'t> Row<'t> {
 
     /// An error about one field of this row.
     pub(crate) fn error(self, column: &str, message: &str) -> anyhow::Error {
-        anyhow!(
-            "{}: line {}: column `{column}`: {message}",
-            self.table.file,
-            self.line
-        )
+        anyhow!("{}: line {}: column `{column}`: {message}", self.table.file, self.line)
     }
 }
 

@@ -101,8 +101,7 @@ impl Latency {
     }
 
     pub(crate) fn record(&mut self, took: Duration) {
-        self.0
-            .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// In milliseconds; 0 when nothing was recorded.

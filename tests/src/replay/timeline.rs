@@ -40,14 +40,9 @@ pub fn timeline(journey: &Journey) -> Vec<Moment> {
     }
     keyed.sort_unstable();
     let over = keyed.last().map(|last| last.0 + DAY_SECONDS);
-    let mut moments: Vec<_> = keyed
-        .into_iter()
-        .map(|(at, _, _, event)| Moment { at, event })
-        .collect();
-    moments.extend(over.map(|at| Moment {
-        at,
-        event: Event::Over,
-    }));
+    let mut moments: Vec<_> =
+        keyed.into_iter().map(|(at, _, _, event)| Moment { at, event }).collect();
+    moments.extend(over.map(|at| Moment { at, event: Event::Over }));
     moments
 }
 
@@ -57,30 +52,15 @@ mod tests {
     use crate::replay::data::{Basket, Campaign};
 
     fn campaign(campaign_id: i64, start: i64, end: i64) -> Campaign {
-        Campaign {
-            campaign_id,
-            start,
-            end,
-            recipients: Vec::new(),
-            coupons: Vec::new(),
-        }
+        Campaign { campaign_id, start, end, recipients: Vec::new(), coupons: Vec::new() }
     }
 
     fn basket(basket_id: i64, at: i64) -> Basket {
-        Basket {
-            basket_id,
-            household_id: 1,
-            at,
-            lines: Vec::new(),
-            redemptions: Vec::new(),
-        }
+        Basket { basket_id, household_id: 1, at, lines: Vec::new(), redemptions: Vec::new() }
     }
 
     fn events(journey: &Journey) -> Vec<(i64, Event)> {
-        timeline(journey)
-            .into_iter()
-            .map(|moment| (moment.at, moment.event))
-            .collect()
+        timeline(journey).into_iter().map(|moment| (moment.at, moment.event)).collect()
     }
 
     #[test]
@@ -127,10 +107,7 @@ mod tests {
             baskets: vec![basket(9, 80)],
             ..Journey::default()
         };
-        assert_eq!(
-            events(&journey).last(),
-            Some(&(80 + DAY_SECONDS, Event::Over))
-        );
+        assert_eq!(events(&journey).last(), Some(&(80 + DAY_SECONDS, Event::Over)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const CONFINED: [Confined; 4] = [
             "server/src/ledger",
             "server/src/catalog",
             "server/src/mint",
-            "server/src/backend.rs",
+            "server/src/backend",
             "server/src/audit",
         ],
         reason: "rows and drivers stay behind the ports",

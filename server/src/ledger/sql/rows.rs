@@ -129,12 +129,15 @@ pub(super) fn redemption(row: &QueryResult) -> Result<Redemption, LedgerError> {
     })
 }
 
+/// Line and discount.
+type StoredShares = Vec<(String, i64)>;
+
 /// An [`Evaluation`] as stored: short keys, because there is one per order.
 #[derive(Serialize, Deserialize)]
 struct StoredEvaluation {
     currency: String,
     /// Coupon, template, discount, shares (line, discount).
-    uses: Vec<(i64, i64, i64, Vec<(String, i64)>)>,
+    uses: Vec<(i64, i64, i64, StoredShares)>,
     /// Line, amount, discount.
     lines: Vec<(String, i64, i64)>,
 }
