@@ -104,7 +104,6 @@ mod tests {
     fn a_call_dropped_by_a_draining_connection_is_sent_again() {
         let dropped = normalize(Status::cancelled("operation was canceled"));
         assert_eq!(dropped.code(), Code::Unavailable);
-        assert_eq!(normalize(Status::cancelled("Timeout expired")).code(), Code::DeadlineExceeded);
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -185,6 +184,5 @@ mod tests {
     fn an_expired_timeout_is_an_unknown_outcome() {
         let status = normalize(Status::cancelled("Timeout expired"));
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert_eq!(normalize(Status::cancelled("by the caller")).code(), Code::Cancelled);
     }
 }

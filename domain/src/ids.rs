@@ -102,7 +102,8 @@ impl RedemptionId {
 }
 
 /// The parts of a minted id: (31 bits of seconds since 2020, 8 bits of node, 10 bits of counter per
-/// slot and second) x 10,000 + slot. Nobody reads time out of an id.
+/// slot and second) x 10,000 + slot. The counter begins at the 1024th of the second in which the id is
+/// minted, so that ids of all slots grow together. Nobody reads time out of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MintedId {
     /// Wall-clock seconds since 2020-01-01T00:00:00Z; 31 bits.
