@@ -10,7 +10,7 @@ use super::Checks;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClaimsConfig {
-    /// Members of one ledger transaction. Default 256.
+    /// Members of one ledger transaction. Default 4096.
     pub group_max: usize,
     /// Commands that may wait per shard and lane; beyond it callers are told OVERLOADED. Default 16384.
     pub queue_max: usize,
@@ -35,7 +35,7 @@ pub struct ClaimsConfig {
 impl Default for ClaimsConfig {
     fn default() -> Self {
         Self {
-            group_max: 256,
+            group_max: 4_096,
             queue_max: 16_384,
             attempts_max: 5,
             replay_window_s: 86_400,
@@ -63,7 +63,7 @@ impl ClaimsConfig {
 
     pub(super) fn check(&self, checks: &mut Checks) {
         // A member binds about sixteen values and SQLite takes 32,766 in one statement.
-        checks.within("claims.group_max", self.group_max, 1, 2_000);
+        checks.within("claims.group_max", self.group_max, 1, 10_000);
         checks.at_most(("claims.group_max", self.group_max), ("claims.queue_max", self.queue_max));
         checks.at_least("claims.attempts_max", self.attempts_max, 1);
         checks.within("claims.buckets_max", self.buckets_max, 1, 10_000);

@@ -36,9 +36,9 @@ pub struct StorageConfig {
     pub data_dir: PathBuf,
     /// Connections for reading, beside the one that writes. Default 4.
     pub read_connections: u32,
-    /// Size of the write-ahead log at which it is copied back, in pages. Default 32768.
+    /// Size of the write-ahead log at which it is copied back, in pages. Default 65536.
     pub wal_autocheckpoint_pages: u32,
-    /// Time between two copies of the write-ahead log in the background, in milliseconds. Default 250.
+    /// Time between two copies of the write-ahead log in the background, in milliseconds. Default 1000.
     pub checkpoint_interval_ms: u64,
     /// Page cache of the connection that writes, in KiB. Default 65536 (64 MiB).
     pub cache_kib: u32,
@@ -56,8 +56,8 @@ impl Default for StorageConfig {
         Self {
             data_dir: PathBuf::from("data"),
             read_connections: 4,
-            wal_autocheckpoint_pages: 32_768,
-            checkpoint_interval_ms: 250,
+            wal_autocheckpoint_pages: 65_536,
+            checkpoint_interval_ms: 1_000,
             cache_kib: 65_536,
             read_cache_kib: 8_192,
             synchronous: Synchronous::Full,

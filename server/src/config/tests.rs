@@ -140,7 +140,7 @@ fn contradictions_are_refused_together() {
         ),
         "{text}"
     );
-    assert!(text.contains("claims.group_max = 0 is out of range, use 1 to 2000"), "{text}");
+    assert!(text.contains("claims.group_max = 0 is out of range, use 1 to 10000"), "{text}");
     let text = message(load_set("redemptions.fence_retention_days=6"));
     assert!(text.contains("is shorter than redemptions.lock_horizon_s = 604800"), "{text}");
     let text = message(load_set("logging.filter=coupon=loud"));

@@ -3,7 +3,7 @@
 //! Nothing ever waits for a timer: an idle lane starts a lone command at once, and a busy one takes
 //! what has gathered. The lane owns its work: a caller that goes away loses the answer, nothing else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -47,7 +47,14 @@ impl<W: GroupWriter> Lane<W> {
         group_max: usize,
     ) -> Self {
         let (queue, inbox) = mpsc::channel(queue_max.max(1));
-        tokio::spawn(run(writer, inbox, group_max));
+        let lane = run(name, writer, inbox, group_max);
+        match lane_runtime() {
+            Ok(runtime) => drop(std::thread::spawn(move || runtime.block_on(lane))),
+            Err(error) => {
+                tracing::warn!(%error, "{name} has no thread of its own");
+                tokio::spawn(lane);
+            }
+        }
         Self { name, queue }
     }
 
@@ -73,7 +80,14 @@ impl<W: GroupWriter> Lane<W> {
     }
 }
 
+/// A lane runs on a thread of its own: between two statements of a group it must not wait behind the
+/// calls that the other threads are busy with, or everybody waits.
+fn lane_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 async fn run<W: GroupWriter>(
+    name: &'static str,
     writer: Arc<W>,
     mut inbox: mpsc::Receiver<Parcel<W>>,
     group_max: usize,
@@ -98,7 +112,9 @@ async fn run<W: GroupWriter>(
             replies.push((parcel.commands.len(), parcel.reply));
             commands.extend(parcel.commands);
         }
+        let (group, began) = (commands.len(), Instant::now());
         let mut outcomes = writer.write(commands).await.into_iter();
+        tracing::debug!(lane = name, group, took = ?began.elapsed(), waiting = inbox.len());
         for (count, reply) in replies {
             // A caller that has gone away does not want its answer.
             let _ = reply.send(outcomes.by_ref().take(count).collect());

@@ -7,7 +7,8 @@
 //! - On a clash its rows of that template are read in the next round: same id = replay, otherwise
 //!   the next number, or refused beyond the limit.
 //! - At most one member per (user, template) in one transaction; the others follow in the next.
-//! - A guard that fails rolls the round back, and the group is formed again with what there is.
+//! - Stock is not read, only taken; a guard that fails rolls the round back, and the group is formed
+//!   again with the buckets read, filled from each other, and what there is.
 
 mod insert;
 mod plan;
@@ -152,6 +153,7 @@ impl GiveWriter {
         for index in round {
             let member = &mut members[*index];
             member.read_first = true;
+            member.count_stock = true;
             member.tries += 1;
             member.unsettled |= unsettled.is_some();
             if member.tries > self.attempts_max {
@@ -192,7 +194,9 @@ impl GiveWriter {
         let round: Vec<&Member> = round.iter().map(|index| &members[*index]).collect();
         let held = plan::read_held(tx, &round).await?;
         let mut plan = Plan::judge(&round, &held);
-        plan.load_buckets(stock::buckets(tx, &plan.templates()).await?);
+        let counted = plan.templates_to_count(&round);
+        plan.load_buckets(&counted, stock::buckets(tx, &counted).await?);
+        plan.assume_buckets(&round);
         plan.allot(&round);
         let wanted = plan.wanted(&round, &self.mint)?;
         let inserted = insert::insert(tx, &wanted).await?;

@@ -1,14 +1,14 @@
 //! What a claim group is going to do: pure bookkeeping between its statements.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::LazyLock,
 };
 
 use coupon_domain::{
     Rejection,
     ids::{CouponId, TemplateId, UserId},
-    stock::Bucket,
+    stock::{Bucket, BucketKey},
     time::Timestamp,
 };
 use sea_orm::ConnectionTrait;
@@ -29,6 +29,8 @@ pub(super) struct Member {
     pub(super) command: GiveCommand,
     /// Read the user's rows of the template before writing.
     pub(super) read_first: bool,
+    /// Read the template's buckets before taking from them.
+    pub(super) count_stock: bool,
     /// Rounds that came to nothing.
     pub(super) tries: u32,
     /// The commit of one of them was not answered: until a round has read and committed, whatever
@@ -40,7 +42,8 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(command: GiveCommand) -> Self {
         let read_first = command.pieces > 1 || command.template.rules.per_user_limit > 1;
-        Self { command, read_first, tries: 0, unsettled: false, outcome: None }
+        let (count_stock, unsettled) = (false, false);
+        Self { command, read_first, count_stock, tries: 0, unsettled, outcome: None }
     }
 }
 
@@ -117,7 +120,12 @@ struct Stock {
     taken: Vec<i64>,
     total: i64,
     left: i64,
+    /// Whether the buckets are as read.
+    counted: bool,
 }
+
+/// What a bucket that was not read is assumed to hold.
+const PLENTY: i64 = 1 << 40;
 
 /// A member's part in the round.
 enum Part {
@@ -149,8 +157,7 @@ impl Plan {
             };
             if let Part::Wants { .. } = part {
                 let total = command.template.total;
-                let stock = Stock { buckets: Vec::new(), taken: Vec::new(), total, left: 0 };
-                stocks.entry(command.template.id).or_insert(stock);
+                stocks.entry(command.template.id).or_insert_with(|| Stock::of(total));
             }
             part
         });
@@ -158,18 +165,37 @@ impl Plan {
         Self { parts, stocks }
     }
 
-    /// Templates that somebody wants something of.
-    pub(super) fn templates(&self) -> Vec<TemplateId> {
-        self.stocks.keys().copied().collect()
+    /// Templates whose buckets must be read, because somebody has met an empty or closed one.
+    pub(super) fn templates_to_count(&self, round: &[&Member]) -> Vec<TemplateId> {
+        let counted = round.iter().filter(|member| member.count_stock);
+        let ids: BTreeSet<TemplateId> = counted.map(|member| member.command.template.id).collect();
+        ids.into_iter().filter(|id| self.stocks.contains_key(id)).collect()
     }
 
-    /// Takes in the buckets of those templates, ordered by template and bucket.
-    pub(super) fn load_buckets(&mut self, buckets: Vec<Bucket>) {
+    /// Assumes that the buckets nobody has to read are open and full: the guarded update finds out,
+    /// and what it refuses is tried again with the rows read.
+    pub(super) fn assume_buckets(&mut self, round: &[&Member]) {
+        for member in round {
+            let template = &member.command.template;
+            let unread = |stock: &&mut Stock| stock.buckets.is_empty() && !stock.counted;
+            let Some(stock) = self.stocks.get_mut(&template.id).filter(unread) else { continue };
+            for bucket in 0..template.buckets {
+                let key = BucketKey { template: template.id, bucket };
+                stock.push(Bucket { key, granted: PLENTY, issued: 0, open: true });
+            }
+        }
+    }
+
+    /// Takes in the buckets of those templates as read, ordered by template and bucket.
+    pub(super) fn load_buckets(&mut self, templates: &[TemplateId], buckets: Vec<Bucket>) {
+        for template in templates {
+            if let Some(stock) = self.stocks.get_mut(template) {
+                stock.counted = true;
+            }
+        }
         for bucket in buckets {
             if let Some(stock) = self.stocks.get_mut(&bucket.key.template) {
-                stock.left += bucket.left();
-                stock.buckets.push(bucket);
-                stock.taken.push(0);
+                stock.push(bucket);
             }
         }
     }
@@ -196,18 +222,26 @@ impl Plan {
         }
     }
 
-    /// The coupons to insert, in the order of the members.
+    /// The coupons to insert, in the order of their ids: the table is appended to, not filled in.
     pub(super) fn wanted<'a>(
         &self,
         round: &[&'a Member],
         mint: &Mint,
     ) -> Result<Vec<NewCoupon<'a>>, LedgerError> {
-        let mut wanted = Vec::with_capacity(round.len());
-        for (member, (part, entry)) in self.parts.iter().zip(round).enumerate() {
-            let Part::Wants { first } = part else { continue };
-            let command = &entry.command;
+        let wants = |part: &Part| match part {
+            Part::Wants { first } => Some(*first),
+            _ => None,
+        };
+        let parts = self.parts.iter().zip(round).enumerate();
+        let mut taking: Vec<_> = parts
+            .filter_map(|(member, (part, entry))| Some((member, wants(part)?, &entry.command)))
+            .collect();
+        // Ids minted in one 1024th of a second are ordered by slot.
+        taking.sort_unstable_by_key(|(_, _, command)| command.user.slot());
+        let mut wanted = Vec::with_capacity(taking.len());
+        for (member, first, command) in taking {
             let valid_until = command.template.validity(command.at).valid_until;
-            for claim_no in *first..*first + i64::from(command.pieces) {
+            for claim_no in first..first + i64::from(command.pieces) {
                 let id = mint.coupon(command.user)?;
                 wanted.push(NewCoupon { id, claim_no, valid_until, command, member });
             }
@@ -292,6 +326,16 @@ impl Plan {
 }
 
 impl Stock {
+    fn of(total: i64) -> Self {
+        Self { buckets: Vec::new(), taken: Vec::new(), total, left: 0, counted: false }
+    }
+
+    fn push(&mut self, bucket: Bucket) {
+        self.left += bucket.left();
+        self.buckets.push(bucket);
+        self.taken.push(0);
+    }
+
     fn take(&mut self, user: UserId, pieces: i64) {
         let buckets = u16::try_from(self.buckets.len()).unwrap_or(u16::MAX);
         if let Some(taken) = self.taken.get_mut(usize::from(user.slot().bucket(buckets))) {
