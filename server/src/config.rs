@@ -8,14 +8,19 @@
 //! - `config/coupon.toml` shows every key with its default and effect; a test keeps it complete.
 
 mod alarms;
+mod backend;
 mod checks;
 mod claims;
 mod error;
 mod idempotency;
 mod load;
 mod logging;
+mod mysql;
 mod pages;
+mod pulsar;
+pub(crate) mod redact;
 mod redemptions;
+mod redis;
 mod server;
 mod stats;
 mod storage;
@@ -24,13 +29,17 @@ mod templates;
 use serde::{Deserialize, Serialize};
 
 pub use alarms::AlarmsConfig;
+pub use backend::{BackendConfig, BackendKind, Role};
 pub use claims::ClaimsConfig;
 pub use error::ConfigError;
 pub use idempotency::IdempotencyConfig;
 pub use load::{Flag, Sources};
 pub use logging::{LogFormat, LoggingConfig};
+pub use mysql::MysqlConfig;
 pub use pages::PagesConfig;
+pub use pulsar::PulsarConfig;
 pub use redemptions::RedemptionsConfig;
+pub use redis::RedisConfig;
 pub use server::ServerConfig;
 pub use stats::StatsConfig;
 pub use storage::{StorageConfig, Synchronous};
@@ -44,6 +53,14 @@ use checks::Checks;
 pub struct Config {
     /// The gRPC listener, deadlines, drain and runtime.
     pub server: ServerConfig,
+    /// Which back end runs, and this process's part in it.
+    pub backend: BackendConfig,
+    /// The distributed ledger's databases.
+    pub mysql: MysqlConfig,
+    /// The distributed gate's cluster.
+    pub redis: RedisConfig,
+    /// The distributed alarms' broker.
+    pub pulsar: PulsarConfig,
     /// The embedded ledger's files and connections.
     pub storage: StorageConfig,
     /// Claims and issues: grouping, queues, replay, sub-stock.
@@ -83,6 +100,10 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut checks = Checks::default();
         self.server.check(&mut checks);
+        self.backend.check(&mut checks);
+        self.mysql.check(self.backend.kind, &mut checks);
+        self.redis.check(self.backend.kind, &mut checks);
+        self.pulsar.check(self.backend.kind, &mut checks);
         self.storage.check(&mut checks);
         self.claims.check(&mut checks);
         self.templates.check(&mut checks);
@@ -99,12 +120,13 @@ impl Config {
         checks.finish()
     }
 
-    /// The configuration as TOML, every key included.
+    /// The configuration as TOML, every key included, passwords hidden.
     ///
     /// # Errors
     /// [`ConfigError::Render`] when a value has no TOML form, such as a path that is not UTF-8.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string(self).map_err(|error| ConfigError::Render(error.to_string()))
+        toml::to_string(&redact::config(self))
+            .map_err(|error| ConfigError::Render(error.to_string()))
     }
 }
 

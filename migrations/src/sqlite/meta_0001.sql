@@ -15,8 +15,12 @@ CREATE TABLE template (
     buckets      INTEGER NOT NULL,
     version      INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
-    published_at INTEGER
+    published_at INTEGER,
+    changed_at   INTEGER NOT NULL DEFAULT 0
 );
+
+-- Other nodes look for what has changed lately.
+CREATE INDEX template_changed_at ON template (changed_at);
 
 -- Who asked for which change of a template, and what it came to: a repeated request answers again.
 CREATE TABLE request_log (
@@ -30,10 +34,26 @@ CREATE TABLE request_log (
 
 CREATE INDEX request_log_at ON request_log (at);
 
--- Node numbers and the second up to which each may mint ids.
+-- Node numbers: the second up to which each may have minted ids, and who holds it until when.
 CREATE TABLE node (
     node_id      INTEGER PRIMARY KEY,
-    minted_until INTEGER NOT NULL
+    minted_until INTEGER NOT NULL,
+    holder       TEXT    NOT NULL DEFAULT '',
+    leased_until INTEGER NOT NULL DEFAULT 0
+);
+
+-- Background loops, and who runs each until when.
+CREATE TABLE loop_lease (
+    name         TEXT    PRIMARY KEY,
+    holder       TEXT    NOT NULL,
+    leased_until INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Which shard every slot lives on; the same on meta and on every shard.
+CREATE TABLE slot_map (
+    map_version INTEGER PRIMARY KEY,
+    shards      INTEGER NOT NULL,
+    slots       TEXT    NOT NULL
 );
 
 -- The server's time under a test clock; no row otherwise.

@@ -91,13 +91,29 @@ CREATE TABLE audience (
     PRIMARY KEY (user_id, template_id)
 ) WITHOUT ROWID;
 
--- Grants of stock that have arrived: a repeated one changes nothing.
+-- How much of the template's total this shard has been handed; what is missing to its share is added
+-- to its buckets in the same transaction, so that repeating a grant changes nothing.
+CREATE TABLE stock_grant (
+    template_id INTEGER PRIMARY KEY,
+    handed      INTEGER NOT NULL
+);
+
+-- Pieces taken from this shard's buckets that have not arrived at another shard yet.
+CREATE TABLE transfer_out (
+    transfer_id INTEGER PRIMARY KEY,
+    template_id INTEGER NOT NULL,
+    to_shard    INTEGER NOT NULL,
+    pieces      INTEGER NOT NULL,
+    sent_at     INTEGER NOT NULL
+);
+
+-- Transfers that have arrived: a repeated one changes nothing.
 CREATE TABLE transfer_applied (
-    transfer_id TEXT    PRIMARY KEY,
+    transfer_id INTEGER PRIMARY KEY,
     template_id INTEGER NOT NULL,
     pieces      INTEGER NOT NULL,
     applied_at  INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 
 -- Counts folded from coupon_operation, and how far the fold has come.
 CREATE TABLE template_stat (
@@ -116,3 +132,17 @@ CREATE TABLE stat_fold (
 );
 
 INSERT INTO stat_fold (fold_id, folded_up_to, as_of) VALUES (1, 0, 0);
+
+-- Which shard every slot lives on, as this shard was told.
+CREATE TABLE shard_slot_map (
+    map_version INTEGER PRIMARY KEY,
+    shard       INTEGER NOT NULL,
+    shards      INTEGER NOT NULL,
+    slots       TEXT    NOT NULL
+);
+
+-- When this database last heard from a node, for judging how far a replica lags behind.
+CREATE TABLE heartbeat (
+    heartbeat_id INTEGER PRIMARY KEY,
+    beaten_at    INTEGER NOT NULL
+);

@@ -156,6 +156,11 @@ impl Layers {
             Some(Value::Integer(_)) => {
                 text.replace('_', "").parse().map_or_else(|_| plain(), Value::Integer)
             }
+            // A list is written with commas where there are no types.
+            Some(Value::Array(_)) => {
+                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+                Value::Array(entries.map(|entry| Value::String(entry.to_owned())).collect())
+            }
             Some(Value::Boolean(_)) => text.parse().map_or_else(|_| plain(), Value::Boolean),
             _ => plain(),
         };
