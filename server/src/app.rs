@@ -69,7 +69,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
     let data_dir = DataDir::open(&config.storage.data_dir)?;
     let incoming = listen(&config)?;
     let addr = incoming.local_addr().context("the listener has no address")?;
-    let databases = backend::open(&data_dir.database_path(), &config.storage).await?;
+    let databases = backend::open(&config).await?;
     backend::migrate(&databases).await?;
     let config = Arc::new(config);
     let platform = build(&config, &databases, test_clock).await?;
@@ -83,10 +83,10 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
         Arc::new(TestClock::new(clock, Arc::clone(&handler), catalog)) as Arc<dyn ClockDriver>
     });
     spawn_workers(&mut workers, &usecases, &handler, requests, driver.is_none(), &stop_workers);
-    let interval = config.storage.checkpoint_interval();
-    let checkpoints =
-        backend::checkpoint::run(databases.checkpoint, interval, stop_workers.clone());
-    workers.spawn(checkpoints);
+    if let Some(checkpoint) = databases.checkpoint {
+        let interval = config.storage.checkpoint_interval();
+        workers.spawn(backend::checkpoint::run(checkpoint, interval, stop_workers.clone()));
+    }
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     let stop_listening = CancellationToken::new();
@@ -327,6 +327,6 @@ async fn stop_signal(signals: Option<(Signal, Signal)>) {
 /// One plain sentence with the remedy.
 pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
     let data_dir = DataDir::open(&config.storage.data_dir)?;
-    let databases = backend::open(&data_dir.database_path(), &config.storage).await?;
+    let databases = backend::open(config).await?;
     backend::migrate(&databases).await
 }

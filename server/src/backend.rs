@@ -1,24 +1,23 @@
-//! The one place that knows which back end runs. Today there is one: everything embedded, on one
-//! SQLite file.
+//! The one place that knows which back end runs: embedded, on one SQLite file, or distributed, on
+//! MySQL shards, a Redis Cluster and a Pulsar broker.
 
 pub mod checkpoint;
+pub mod mysql;
+pub mod sqlite;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use coupon_migrations::{MetaMigrator, ShardMigrator};
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, SqlxSqliteConnector, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use sea_orm_migration::MigratorTrait;
-use sqlx::{
-    ConnectOptions as _, Connection as _,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
 
 use crate::{
     alarm::{AlarmQueue, embedded::EmbeddedAlarms},
     catalog::MetaConnections,
     clock::Clock,
-    config::{Config, StorageConfig, Synchronous},
+    config::{BackendKind, Config},
+    data_dir::database_path,
     gate::{Gate, embedded::EmbeddedGate},
     ledger::{
         Ledger, Settle,
@@ -27,11 +26,6 @@ use crate::{
     },
 };
 
-/// SQL texts that each connection keeps prepared: more than there are.
-const STATEMENTS: usize = 512;
-/// How long a reader waits for a free connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
-
 /// Connections to the databases.
 #[derive(Debug, Clone)]
 pub struct Databases {
@@ -39,71 +33,21 @@ pub struct Databases {
     pub shards: Vec<ShardConnections>,
     /// Meta.
     pub meta: MetaConnections,
-    /// For [`checkpoint`].
-    pub checkpoint: DatabaseConnection,
+    /// For [`checkpoint`]; only the embedded database needs it.
+    pub checkpoint: Option<DatabaseConnection>,
 }
 
-/// Opens the embedded database, creating it if it is missing.
+/// Opens the databases that the configuration names; the embedded one is made when it is missing.
 ///
 /// # Errors
-/// When the file cannot be opened; the message names it.
-pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databases> {
-    // One sentence: the driver's error and its causes say the same three times.
-    let named = |error: sqlx::Error| {
-        let path = path.display();
-        anyhow!(
-            "cannot open the database {path} ({error}), move it away or choose another --data-dir"
-        )
-    };
-    let write = connect(path, storage, 1, storage.cache_kib).await.map_err(named)?;
-    let (readers, cache_kib) = (storage.read_connections, storage.read_cache_kib);
-    let read = connect(path, storage, readers, cache_kib).await.map_err(named)?;
-    let checkpoint = connect(path, storage, 1, cache_kib).await.map_err(named)?;
-    Ok(Databases {
-        shards: vec![ShardConnections { write: write.clone(), read: read.clone() }],
-        meta: MetaConnections { write, read },
-        checkpoint,
-    })
-}
-
-async fn connect(
-    path: &Path,
-    storage: &StorageConfig,
-    connections: u32,
-    cache_kib: u32,
-) -> Result<DatabaseConnection, sqlx::Error> {
-    let synchronous = match storage.synchronous {
-        Synchronous::Full => SqliteSynchronous::Full,
-        Synchronous::Normal => SqliteSynchronous::Normal,
-    };
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
-        .busy_timeout(Duration::from_millis(storage.busy_timeout_ms))
-        .statement_cache_capacity(STATEMENTS)
-        .pragma("wal_autocheckpoint", storage.wal_autocheckpoint_pages.to_string())
-        .pragma("cache_size", format!("-{cache_kib}"))
-        .foreign_keys(false)
-        .disable_statement_logging();
-    let pool = SqlitePoolOptions::new()
-        .max_connections(connections.max(1))
-        .min_connections(1)
-        .acquire_timeout(ACQUIRE)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        // A COMMIT or ROLLBACK that fails, as on a full disk, can leave the driver and the database
-        // at odds over how deep in transactions they are; what "commits" inside a transaction that
-        // nobody ends is lost. Closing the connection ends it.
-        .before_acquire(|connection, _| {
-            let between_transactions = !connection.is_in_transaction();
-            Box::pin(std::future::ready(Ok(between_transactions)))
-        })
-        .connect_with(options)
-        .await?;
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+/// One plain sentence that names the database and the remedy.
+pub async fn open(config: &Config) -> anyhow::Result<Databases> {
+    match config.backend.kind {
+        BackendKind::Embedded => {
+            sqlite::open(&database_path(&config.storage.data_dir), &config.storage).await
+        }
+        BackendKind::Distributed => mysql::open(&config.mysql).await,
+    }
 }
 
 /// Brings the schema up to date; answers the names of the migrations applied.

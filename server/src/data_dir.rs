@@ -128,8 +128,13 @@ impl DataDir {
 
     /// The SQLite database in the folder.
     pub fn database_path(&self) -> PathBuf {
-        self.path.join(DATABASE)
+        database_path(&self.path)
     }
+}
+
+/// Where the database of a data folder lies.
+pub fn database_path(folder: &Path) -> PathBuf {
+    folder.join(DATABASE)
 }
 
 /// Says what state a data folder is in, without creating or keeping anything.

@@ -62,7 +62,7 @@ impl LedgerUnderTest for Sqlite {
         (config.claims.group_max, config.claims.queue_max) = (shape.group_max, shape.queue_max);
         config.redemptions.group_max = shape.group_max;
         config.redemptions.queue_max = shape.queue_max;
-        let databases = backend::open(&self.database, &config.storage).await.expect("opened");
+        let databases = backend::sqlite::open(&self.database, &config.storage).await.expect("opened");
         backend::migrate(&databases).await.expect("migrated");
         let catalog = Arc::new(Catalog::new(databases.meta.clone(), 1_000, DAY));
         let mut last_operation = 0;

@@ -1,0 +1,14 @@
+//! The distributed databases: one MySQL primary per shard, and meta.
+
+use anyhow::bail;
+
+use super::Databases;
+use crate::config::MysqlConfig;
+
+/// Opens meta and every shard.
+///
+/// # Errors
+/// One plain sentence that names the database and the remedy.
+pub async fn open(config: &MysqlConfig) -> anyhow::Result<Databases> {
+    bail!("{} cannot be opened yet", crate::config::redact::url(&config.meta_url))
+}
