@@ -8,6 +8,7 @@
 //! - Messages may be lost, repeated or reordered: that costs delay, nothing else.
 //! - Nobody publishes further ahead than the hop limit; longer ways are travelled in hops (R11).
 
+pub mod clocked;
 pub mod embedded;
 
 use async_trait::async_trait;

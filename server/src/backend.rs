@@ -50,6 +50,18 @@ pub async fn open(config: &Config) -> anyhow::Result<Databases> {
     }
 }
 
+/// Makes the databases ready to be served: the embedded one is brought up to date, the others must be,
+/// and must be set to lose nothing.
+///
+/// # Errors
+/// One plain sentence that names the database and the remedy.
+pub async fn prepare(config: &Config, databases: &Databases) -> anyhow::Result<()> {
+    match config.backend.kind {
+        BackendKind::Embedded => migrate(databases).await.map(drop),
+        BackendKind::Distributed => mysql::prepare(&config.mysql, databases).await,
+    }
+}
+
 /// Brings the schema up to date; answers the names of the migrations applied.
 ///
 /// # Errors
@@ -108,19 +120,36 @@ pub async fn last_operation(databases: &Databases) -> anyhow::Result<i64> {
     Ok(last)
 }
 
-/// The embedded gate.
-pub fn gate(config: &Config) -> Arc<EmbeddedGate> {
-    Arc::new(EmbeddedGate::new(config.claims.gate_templates_max))
+/// A gate, as the use cases and as the ledger see it.
+pub type GatePorts = (Arc<dyn Gate>, Arc<dyn Settle>);
+
+/// The gate. One that cannot be reached is no reason not to start: claims go to the ledger meanwhile.
+///
+/// # Errors
+/// A configuration that the client refuses.
+pub async fn gate(config: &Config, router: &Router) -> anyhow::Result<GatePorts> {
+    let templates_max = config.claims.gate_templates_max;
+    match config.backend.kind {
+        BackendKind::Embedded => {
+            let gate = Arc::new(EmbeddedGate::new(templates_max));
+            Ok((Arc::clone(&gate) as Arc<dyn Gate>, gate as Arc<dyn Settle>))
+        }
+        BackendKind::Distributed => {
+            let _ = router;
+            bail!("no gate on redis yet")
+        }
+    }
 }
 
-/// A gate as the ledger and the use cases see it.
-pub fn gate_ports(gate: &Arc<EmbeddedGate>) -> (Arc<dyn Gate>, Arc<dyn Settle>) {
-    (Arc::clone(gate) as Arc<dyn Gate>, Arc::clone(gate) as Arc<dyn Settle>)
+/// Which shard every slot lives on.
+pub fn router(databases: &Databases) -> Router {
+    Router::dealt(u16::try_from(databases.shards.len()).unwrap_or(u16::MAX))
 }
 
 /// The ledger over the shards.
 pub fn ledger(
     config: &Config,
+    router: Router,
     shards: Vec<ShardConnections>,
     neighbours: &Neighbours,
 ) -> Arc<dyn Ledger> {
@@ -131,11 +160,23 @@ pub fn ledger(
         redeem_queue_max: config.redemptions.queue_max,
         attempts_max: config.claims.attempts_max,
     };
-    let count = u16::try_from(shards.len()).unwrap_or(u16::MAX);
-    Arc::new(SqlLedger::start(Router::dealt(count), shards, limits, neighbours))
+    Arc::new(SqlLedger::start(router, shards, limits, neighbours))
 }
 
-/// The embedded alarm queue.
-pub fn alarms(clock: Arc<dyn Clock>) -> Arc<dyn AlarmQueue> {
-    Arc::new(EmbeddedAlarms::new(clock))
+/// The alarm queue. On a test clock the broker carries what that clock says.
+///
+/// # Errors
+/// A configuration that the client refuses.
+pub async fn alarms(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    test_clock: bool,
+) -> anyhow::Result<Arc<dyn AlarmQueue>> {
+    match config.backend.kind {
+        BackendKind::Embedded => Ok(Arc::new(EmbeddedAlarms::new(Arc::clone(clock)))),
+        BackendKind::Distributed => {
+            let _ = test_clock;
+            bail!("no alarms on pulsar yet")
+        }
+    }
 }

@@ -253,6 +253,15 @@ pub struct Counts {
     pub as_of: Timestamp,
 }
 
+/// What [`Ledger::grant`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// Buckets of the template on each shard: those of the first grant, whatever was asked for.
+    pub buckets: u16,
+    /// Pieces that were added by this call; 0 when all had been handed out before.
+    pub pieces: i64,
+}
+
 /// Where to go on reading [`Ledger::holdings`].
 pub type HoldingCursor = i64;
 
@@ -275,21 +284,21 @@ pub trait Ledger: Send + Sync {
         deadline: Instant,
     ) -> Result<Redeemed, NotRedeemed>;
 
-    /// Adds pieces to a template's buckets on every shard, creating them closed; `total` pieces in
-    /// all, dealt out evenly. A repeated `transfer` changes nothing.
+    /// Brings what the shards have been handed of a template up to `total` pieces, dealt out evenly
+    /// to shards and to their buckets; the first grant makes the buckets, closed. Safe to repeat and
+    /// to run at once on several nodes, also with different totals: what was handed only grows. A
+    /// grant that was cut off between two shards is finished by the next one.
     async fn grant(
         &self,
         template: TemplateId,
         buckets: u16,
-        transfer: &str,
         total: i64,
-        at: Timestamp,
-    ) -> Result<(), LedgerError>;
+    ) -> Result<Granted, LedgerError>;
 
     /// Opens or closes a template's buckets on every shard. When it answers, every later group obeys.
     async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError>;
 
-    /// All buckets of a template, by shard and bucket.
+    /// All buckets of a template, by shard and bucket, as last committed.
     async fn buckets(&self, template: TemplateId) -> Result<Vec<(ShardId, Bucket)>, LedgerError>;
 
     /// What users hold of any of the templates: up to `limit` rows read from `after` on, and where

@@ -9,6 +9,7 @@ pub mod data_dir;
 pub mod error;
 pub mod policy;
 pub mod rpc;
+pub mod serving;
 pub mod telemetry;
 pub mod usecase;
 

@@ -14,17 +14,16 @@ mod stage;
 mod sweep;
 mod tally;
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use coupon_client::{ClientConfig, CouponClient};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::process::Command;
 
 pub use invariants::Invariant;
 pub use report::{Latency, Report};
 
-use crate::process::{ServerOptions, ServerProcess, server_binary};
+use crate::{platform::Platform, services::Addresses};
 use aftermath::Aftermath;
 use campaign::Campaign;
 use sale::Sale;
@@ -44,6 +43,8 @@ pub struct Options {
     pub stock: i64,
     /// Connections that the users share; at least 1.
     pub connections: usize,
+    /// The stores, to run on the distributed back end; `None` = embedded.
+    pub distributed: Option<Addresses>,
     /// Whether to draw progress on stderr; without a terminal nothing is drawn either way.
     pub progress: bool,
 }
@@ -66,12 +67,7 @@ impl Options {
 /// Runs the whole demo. An error means that it could not be run to its end; broken promises are in
 /// the report.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    let folder = tempfile::tempdir().context("cannot make a temporary data directory")?;
-    let mut server = ServerProcess::start(ServerOptions {
-        test_clock: Some(campaign::START.to_owned()),
-        ..ServerOptions::new(folder.path())
-    })
-    .await?;
+    let mut server = Platform::start(options.distributed.as_ref(), campaign::START).await?;
     let endpoint = server.endpoint();
     let driven = tokio::select! {
         figures = drive(options, endpoint) => figures,
@@ -87,8 +83,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
             return Err(anyhow!("{error:#}; the server's log ends:\n{log}"));
         }
     };
-    let stopped = server.stop().await;
-    let audit = audit(folder.path()).await?;
+    let (stopped, audit) = server.finish().await?;
     let invariants = invariants::check(options, &sale, &aftermath, &stopped, &audit);
     Ok(Report::new(options, &sale, &aftermath, invariants))
 }
@@ -104,27 +99,4 @@ async fn drive(options: &Options, endpoint: String) -> anyhow::Result<(Sale, Aft
     let sale = sale::run(&client, &campaign, options).await?;
     let aftermath = aftermath::run(&client, &campaign, &sale, options).await?;
     Ok((sale, aftermath))
-}
-
-/// What `coupon-server audit` said about the data that the demo left.
-#[derive(Debug)]
-struct Audit {
-    success: bool,
-    output: String,
-}
-
-async fn audit(data_dir: &Path) -> anyhow::Result<Audit> {
-    let output = Command::new(server_binary()?)
-        .arg("audit")
-        .arg("--data-dir")
-        .arg(data_dir)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("cannot run `coupon-server audit`")?;
-    let text = [output.stdout, output.stderr].concat();
-    Ok(Audit {
-        success: output.status.success(),
-        output: String::from_utf8_lossy(&text).trim().to_owned(),
-    })
 }

@@ -2,6 +2,9 @@
 //! gRPC.
 
 pub mod bench;
+pub mod cluster;
 pub mod demo;
+pub mod platform;
 pub mod process;
 pub mod replay;
+pub mod services;

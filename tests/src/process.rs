@@ -31,6 +31,8 @@ pub struct ServerOptions {
     pub data_dir: PathBuf,
     /// Address to listen on; `None` = a free port of the loopback interface.
     pub listen: Option<String>,
+    /// Configuration file; `None` = the embedded default.
+    pub config: Option<PathBuf>,
     /// Start of the test clock in RFC 3339; `None` = wall time.
     pub test_clock: Option<String>,
     /// Further arguments of `serve`.
@@ -40,13 +42,22 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// Wall time and a free port over `data_dir`.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), listen: None, test_clock: None, args: Vec::new() }
+        Self {
+            data_dir: data_dir.into(),
+            listen: None,
+            config: None,
+            test_clock: None,
+            args: Vec::new(),
+        }
     }
 
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(server_binary()?);
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
         command.args(["--listen", self.listen.as_deref().unwrap_or("127.0.0.1:0")]);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         if let Some(start) = &self.test_clock {
             command.args(["--test-clock", start]);
         }

@@ -8,23 +8,36 @@ use sqlx::Row;
 use super::{Check, findings::Findings, snapshot::Snapshot};
 
 /// A raise of the total writes the template first and its buckets right after, and the next start
-/// finishes one that was cut off: only that state is wrong and yet mends itself.
+/// finishes one that was cut off: only that state is wrong and yet mends itself. Pieces on their way
+/// from one shard to another count until they have arrived.
 const NOT_THE_TOTAL: &str = "
     SELECT printf('template %d: %d pieces granted to its buckets, its total is %d%s',
                   t.template_id, IFNULL(SUM(b.granted), 0), t.total_count,
                   CASE WHEN IFNULL(SUM(b.granted), 0) < t.total_count
                        THEN ' (audit again if the total was being raised just now, or restart '
                             || 'the server if it stopped meanwhile)' ELSE '' END)
-    FROM template AS t LEFT JOIN stock_bucket AS b ON b.template_id = t.template_id
+    FROM template AS t
+    LEFT JOIN (SELECT template_id, granted FROM stock_bucket
+               UNION ALL SELECT template_id, pieces FROM transfer_out
+               WHERE transfer_id NOT IN (SELECT transfer_id FROM transfer_applied)) AS b
+         ON b.template_id = t.template_id
     WHERE t.published_at IS NOT NULL
     GROUP BY t.template_id HAVING IFNULL(SUM(b.granted), 0) <> t.total_count";
 
 const NOT_THE_GRANTS: &str = "
     SELECT printf('template %d: %d pieces in its buckets, %d came by grants',
-                  template_id, SUM(granted), SUM(pieces))
-    FROM (SELECT template_id, granted, 0 AS pieces FROM stock_bucket
-          UNION ALL SELECT template_id, 0, pieces FROM transfer_applied)
-    GROUP BY template_id HAVING SUM(granted) <> SUM(pieces)";
+                  template_id, SUM(granted), SUM(handed))
+    FROM (SELECT template_id, granted, 0 AS handed FROM stock_bucket
+          UNION ALL SELECT template_id, pieces, 0 FROM transfer_out
+          WHERE transfer_id NOT IN (SELECT transfer_id FROM transfer_applied)
+          UNION ALL SELECT template_id, 0, handed FROM stock_grant)
+    GROUP BY template_id HAVING SUM(granted) <> SUM(handed)";
+
+const NOT_THE_TRANSFER: &str = "
+    SELECT printf('transfer %d of template %d: %d pieces were taken, %d arrived',
+                  o.transfer_id, o.template_id, o.pieces, a.pieces)
+    FROM transfer_out AS o JOIN transfer_applied AS a ON a.transfer_id = o.transfer_id
+    WHERE a.pieces <> o.pieces OR a.template_id <> o.template_id";
 
 const WRONG_BUCKETS: &str = "
     SELECT printf('template %d: has %d buckets numbered up to %d, was published with %d',
@@ -68,6 +81,7 @@ pub(super) async fn check(snapshot: &mut Snapshot<'_>) -> anyhow::Result<Check> 
     for sql in [
         NOT_THE_TOTAL,
         NOT_THE_GRANTS,
+        NOT_THE_TRANSFER,
         WRONG_BUCKETS,
         BUCKET_OF_NONE,
         COUPON_OF_NONE,

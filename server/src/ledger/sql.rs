@@ -29,7 +29,7 @@ use coupon_domain::{
     stock::Bucket,
     time::{Minute, Timestamp},
 };
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend};
 use tokio::sync::oneshot;
 
 use self::{
@@ -37,7 +37,7 @@ use self::{
     redeem::{RedeemItem, RedeemWriter},
 };
 use super::{
-    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Holding, HoldingCursor, Ledger, LedgerError,
+    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger, LedgerError,
     NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement, ShardId,
     StoredCoupon, Swept, TemplateSource, batcher::Lane, router::Router,
 };
@@ -78,6 +78,17 @@ pub struct Neighbours {
     pub settle: Arc<dyn Settle>,
     /// Who hears of alarms.
     pub bell: Arc<dyn AlarmBell>,
+}
+
+impl ShardConnections {
+    /// For reads that must see the latest commit without waiting behind the one who writes: SQLite's
+    /// readers do, replicas do not.
+    fn latest(&self) -> &DatabaseConnection {
+        match self.write.get_database_backend() {
+            DbBackend::Sqlite => &self.read,
+            _ => &self.write,
+        }
+    }
 }
 
 struct Shard {
@@ -215,15 +226,16 @@ impl Ledger for SqlLedger {
         &self,
         template: TemplateId,
         buckets: u16,
-        transfer: &str,
         total: i64,
-        at: Timestamp,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Granted, LedgerError> {
         let shares = coupon_domain::stock::deal(total, self.shards.len());
+        let mut granted = Granted { buckets, pieces: 0 };
+        // One after the other: the first shard fixes the number of buckets for all.
         for (shard, share) in self.shards.iter().zip(shares) {
-            stock::grant(&shard.db.write, template, buckets, transfer, share, at).await?;
+            let here = stock::grant(&shard.db.write, template, granted.buckets, share).await?;
+            granted = Granted { buckets: here.buckets, pieces: granted.pieces + here.pieces };
         }
-        Ok(())
+        Ok(granted)
     }
 
     async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError> {
@@ -236,7 +248,7 @@ impl Ledger for SqlLedger {
     async fn buckets(&self, template: TemplateId) -> Result<Vec<(ShardId, Bucket)>, LedgerError> {
         let mut all = Vec::new();
         for shard in &self.shards {
-            let rows = stock::buckets(&shard.db.read, &[template]).await?;
+            let rows = stock::buckets(shard.db.latest(), &[template]).await?;
             all.extend(rows.into_iter().map(|bucket| (shard.id, bucket)));
         }
         Ok(all)

@@ -122,12 +122,8 @@ impl UseCases {
         let default = self.config.claims.buckets_for(template.total);
         let buckets = wanted.unwrap_or_else(|| u16::try_from(default).unwrap_or(u16::MAX)).max(1);
         // A publish that was cut off has dealt its stock already: its number of buckets stands.
-        let dealt = self.ledger.buckets(id).await?;
-        let dealt = dealt.iter().map(|(_, row)| row.key.bucket + 1).max();
-        let buckets = dealt.unwrap_or(buckets);
+        let buckets = self.ledger.grant(id, buckets, template.total).await?.buckets;
         let now = self.clock.now();
-        let transfer = format!("publish:{id}");
-        self.ledger.grant(id, buckets, &transfer, template.total, now).await?;
         let change = TemplateChange {
             state: Some(state),
             published: Some((buckets, now)),
@@ -206,17 +202,15 @@ impl UseCases {
         if template.state == TemplateState::Draft {
             return Ok(());
         }
-        let rows = self.ledger.buckets(template.id).await?;
-        let granted: i64 = rows.iter().map(|(_, row)| row.granted).sum();
-        let missing = template.total - granted;
-        if missing > 0 {
-            let transfer = format!("raise:{}:{granted}-{}", template.id, template.total);
-            let now = self.clock.now();
-            self.ledger.grant(template.id, template.buckets, &transfer, missing, now).await?;
+        // What is missing is never told from what the buckets hold: pieces on their way between two
+        // shards are in no bucket, and would be granted twice.
+        let granted = self.ledger.grant(template.id, template.buckets, template.total).await?;
+        if granted.pieces > 0 {
             self.gate.forget(template.id);
         }
         let open = template.state == TemplateState::Active;
-        if missing > 0 || rows.iter().any(|(_, row)| row.open != open) {
+        let rows = self.ledger.buckets(template.id).await?;
+        if rows.iter().any(|(_, row)| row.open != open) {
             self.ledger.set_open(template.id, open).await?;
         }
         Ok(())

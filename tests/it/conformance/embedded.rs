@@ -4,13 +4,13 @@ use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use coupon_server::{
-    alarm::AlarmQueue,
+    alarm::{AlarmQueue, embedded::EmbeddedAlarms},
     audit, backend,
     catalog::Catalog,
     clock::Clock,
     config::{Config, Synchronous},
     data_dir::DataDir,
-    gate::Gate,
+    gate::{Gate, embedded::EmbeddedGate},
     ledger::{AlarmBell, Settle, TemplateSource, sql::Neighbours},
     mint::Mint,
 };
@@ -62,7 +62,8 @@ impl LedgerUnderTest for Sqlite {
         (config.claims.group_max, config.claims.queue_max) = (shape.group_max, shape.queue_max);
         config.redemptions.group_max = shape.group_max;
         config.redemptions.queue_max = shape.queue_max;
-        let databases = backend::sqlite::open(&self.database, &config.storage).await.expect("opened");
+        let databases =
+            backend::sqlite::open(&self.database, &config.storage).await.expect("opened");
         backend::migrate(&databases).await.expect("migrated");
         let catalog = Arc::new(Catalog::new(databases.meta.clone(), 1_000, DAY));
         let mut last_operation = 0;
@@ -78,7 +79,8 @@ impl LedgerUnderTest for Sqlite {
         catalog.raise_lease(&mint).await.expect("leased");
         let templates = Arc::clone(&catalog) as Arc<dyn TemplateSource>;
         let neighbours = Neighbours { mint: Arc::clone(&mint), templates, settle, bell };
-        let ledger = backend::ledger(&config, databases.shards.clone(), &neighbours);
+        let router = backend::router(&databases);
+        let ledger = backend::ledger(&config, router, databases.shards.clone(), &neighbours);
         Opened { ledger, catalog, mint }
     }
 
@@ -108,13 +110,14 @@ struct InProcess;
 
 impl GateUnderTest for InProcess {
     fn open(&self) -> (Arc<dyn Gate>, Arc<dyn Settle>) {
-        backend::gate_ports(&backend::gate(&Config::default()))
+        let gate = Arc::new(EmbeddedGate::new(Config::default().claims.gate_templates_max));
+        (Arc::clone(&gate) as Arc<dyn Gate>, gate)
     }
 }
 
 impl QueueUnderTest for InProcess {
     fn open(&self, clock: Arc<dyn Clock>) -> Arc<dyn AlarmQueue> {
-        backend::alarms(clock)
+        Arc::new(EmbeddedAlarms::new(clock))
     }
 }
 

@@ -192,9 +192,8 @@ impl World {
             published_at: None,
         };
         let draft = catalog.create(draft, &self.record("create", id)).await.expect("stored");
-        let transfer = format!("publish:{id}");
-        let granted = ledger.grant(id, offer.buckets, &transfer, offer.total, self.now).await;
-        granted.expect("granted");
+        let granted = ledger.grant(id, offer.buckets, offer.total).await;
+        assert_eq!(granted.expect("granted").pieces, offer.total);
         let change = TemplateChange {
             state: Some(TemplateState::Active),
             published: Some((offer.buckets, self.now)),
@@ -211,9 +210,8 @@ impl World {
         let change = TemplateChange { total: Some(total), ..TemplateChange::default() };
         let record = self.record(&format!("raise to {total}"), template.id);
         let raised = catalog.change(template, &change, &record).await.expect("raised");
-        let (more, transfer) = (total - template.total, format!("raise:{}:{total}", template.id));
-        let granted = ledger.grant(template.id, template.buckets, &transfer, more, self.now).await;
-        granted.expect("granted");
+        let granted = ledger.grant(template.id, template.buckets, total).await;
+        assert_eq!(granted.expect("granted").pieces, total - template.total);
         raised
     }
 

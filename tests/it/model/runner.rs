@@ -9,7 +9,7 @@ use coupon_domain::{
     time::Timestamp,
 };
 use coupon_server::{
-    backend,
+    alarm::embedded::EmbeddedAlarms,
     clock::{Clock, ManualClock},
     ledger::{Given, NotGiven, NotRedeemed, RedeemCommand, Redeemed},
     worker::{alarms::AlarmHandler, relay::Relay},
@@ -283,7 +283,7 @@ impl Runner {
         let clock = Arc::new(ManualClock::new(self.world.now)) as Arc<dyn Clock>;
         let handler = AlarmHandler {
             ledger: Arc::clone(self.world.ledger()),
-            queue: backend::alarms(Arc::clone(&clock)),
+            queue: Arc::new(EmbeddedAlarms::new(Arc::clone(&clock))),
             relay: Arc::new(Relay::new(Arc::clone(&clock), DAY)),
             clock,
             chunk_rows: 2,

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Parser;
-use coupon_tests::demo::{self, Options};
+use coupon_tests::{
+    demo::{self, Options},
+    services::Addresses,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +28,10 @@ struct Args {
     /// Connections that the users share, each with up to 64 calls in flight.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     connections: u16,
+    /// Run on the distributed back end: MySQL shards, Redis Cluster and Pulsar, whose addresses are in
+    /// COUPON_TEST_* (`cargo xtask demo --distributed` starts them).
+    #[arg(long)]
+    distributed: bool,
     /// Print one JSON object instead of a table, and draw no progress.
     #[arg(long)]
     json: bool,
@@ -47,6 +54,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         users: args.users,
         stock: args.stock,
         connections: usize::from(args.connections),
+        distributed: args.distributed.then(Addresses::from_env).transpose()?,
         progress: !args.json,
     };
     // An interrupt must not leave the server and its data behind, so it ends the demo from inside.

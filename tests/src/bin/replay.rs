@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use coupon_client::{ClientConfig, CouponClient};
-use coupon_tests::process::{ServerOptions, ServerProcess};
+use coupon_tests::platform::Platform;
 use coupon_tests::replay::data::Journey;
 use coupon_tests::replay::drive::{clock_start, replay};
 use coupon_tests::replay::report::Summary;
+use coupon_tests::services::Addresses;
 use indicatif::{ProgressBar, ProgressStyle};
-use tempfile::TempDir;
 
 /// A call may wait behind a whole campaign being issued.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
@@ -36,6 +36,10 @@ struct Args {
     /// Use a running server, whose test clock must stand before the first event.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// Run on the distributed back end: MySQL shards, Redis Cluster and Pulsar, whose addresses are in
+    /// COUPON_TEST_* (`cargo xtask replay --distributed` starts them).
+    #[arg(long, conflicts_with = "endpoint")]
+    distributed: bool,
     /// Channels of the client.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = positive)]
     connections: usize,
@@ -74,9 +78,12 @@ async fn run(args: &Args) -> Result<Summary> {
     let journey = Journey::read(&args.data)?;
     let server = match &args.endpoint {
         Some(_) => None,
-        None => Some(OwnServer::start(&journey).await?),
+        None => {
+            let stores = args.distributed.then(Addresses::from_env).transpose()?;
+            Some(Platform::start(stores.as_ref(), &clock_start(&journey)).await?)
+        }
     };
-    let own = server.as_ref().map(|server| server.process.endpoint());
+    let own = server.as_ref().map(Platform::endpoint);
     let endpoint = args.endpoint.clone().or(own).unwrap_or_default();
     let config = ClientConfig {
         channels: args.connections,
@@ -91,11 +98,13 @@ async fn run(args: &Args) -> Result<Summary> {
     let replayed = replay(client, &journey, args.in_flight, &progress).await;
     progress.finish_and_clear();
     if let (Err(_), Some(server)) = (&replayed, &server) {
-        eprintln!("the server's log ends:\n{}", server.process.log());
+        eprintln!("the server's log ends:\n{}", server.log());
     }
     let mut summary = replayed?;
     if let Some(server) = server {
-        server.process.stop().await?;
+        let (stopped, audit) = server.finish().await?;
+        stopped?;
+        ensure!(audit.success, "the audit found violations:\n{}", audit.output);
     }
     summary.seconds = started.elapsed().as_millis() as f64 / 1e3;
     print!("{summary}");
@@ -103,21 +112,4 @@ async fn run(args: &Args) -> Result<Summary> {
         println!("{}", serde_json::to_string(&summary)?);
     }
     Ok(summary)
-}
-
-/// A server of our own over a folder that goes away with it.
-struct OwnServer {
-    // Dropped in this order: the process first, then its folder.
-    process: ServerProcess,
-    _data: TempDir,
-}
-
-impl OwnServer {
-    async fn start(journey: &Journey) -> Result<Self> {
-        let data = TempDir::new().context("cannot make a temporary folder for the server")?;
-        let mut options = ServerOptions::new(data.path());
-        options.listen = Some("127.0.0.1:0".to_owned());
-        options.test_clock = Some(clock_start(journey));
-        Ok(Self { process: ServerProcess::start(options).await?, _data: data })
-    }
 }

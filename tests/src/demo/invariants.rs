@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Audit, Options, aftermath::Aftermath, sale::Sale, stage::adds_up, sweep::Sweep};
+use super::{Options, aftermath::Aftermath, sale::Sale, stage::adds_up, sweep::Sweep};
+use crate::platform::Audit;
 
 /// One promise of the platform and whether it was kept.
 #[derive(Clone, Debug, Serialize)]

@@ -5,15 +5,14 @@ use std::sync::LazyLock;
 use coupon_domain::{
     ids::TemplateId,
     stock::{Bucket, BucketKey, Move, deal, plan_moves},
-    time::Timestamp,
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 
 use super::{
     rows::{get, template_id},
-    statement::{Texts, cuts, execute, query_by_keys},
+    statement::{Texts, cuts, execute, query, query_by_keys},
 };
-use crate::ledger::LedgerError;
+use crate::ledger::{Granted, LedgerError};
 
 static BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(
@@ -53,29 +52,63 @@ pub(super) async fn buckets(
     rows.await?.into_iter().map(bucket).collect()
 }
 
-/// Adds `pieces` to the template's buckets, once per `transfer`.
+/// What a shard has been handed of a template, and how many buckets it has; `None` before the first
+/// grant.
+async fn handed(
+    db: &impl ConnectionTrait,
+    template: TemplateId,
+) -> Result<Option<(i64, u16)>, LedgerError> {
+    let sql = "SELECT handed, (SELECT COUNT(*) FROM stock_bucket WHERE template_id = ?) \
+               FROM stock_grant WHERE template_id = ?";
+    let values = vec![template.get().into(), template.get().into()];
+    let rows = query(db, sql, values).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let buckets = u16::try_from(get::<i64>(row, 1)?).unwrap_or(u16::MAX);
+    Ok(Some((get(row, 0)?, buckets)))
+}
+
+/// Brings what this shard has been handed up to `share`, dealing what is missing out to the buckets,
+/// which are made, closed, by the first grant. What was handed only grows, and so does every share
+/// with the total: repeated, overtaken and doubled grants change nothing.
 pub(super) async fn grant(
     db: &DatabaseConnection,
     template: TemplateId,
     buckets: u16,
-    transfer: &str,
-    pieces: i64,
-    at: Timestamp,
-) -> Result<(), LedgerError> {
+    share: i64,
+) -> Result<Granted, LedgerError> {
+    // Enough was handed already: no need to lock the row.
+    if let Some((before, buckets)) = handed(db, template).await?
+        && before >= share
+    {
+        return Ok(Granted { buckets, pieces: 0 });
+    }
     let tx = db.begin().await?;
-    let values = vec![transfer.into(), template.get().into(), pieces.into(), at.as_millis().into()];
-    let sql = "INSERT OR IGNORE INTO transfer_applied \
-               (transfer_id, template_id, pieces, applied_at) VALUES (?, ?, ?, ?)";
-    if execute(&tx, sql, values).await? == 1 {
+    // Locks the row, new or found: two grants at once follow each other.
+    let sql = "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
+               ON CONFLICT (template_id) DO UPDATE SET handed = handed";
+    execute(&tx, sql, vec![template.get().into()]).await?;
+    let (before, found) = handed(&tx, template).await?.unwrap_or_default();
+    let buckets = if found > 0 { found } else { buckets };
+    let pieces = (share - before).max(0);
+    if found == 0 || pieces > 0 {
+        let count = usize::from(buckets);
+        let dealt = deal(before + pieces, count).into_iter().zip(deal(before, count));
         let sql = "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
                    ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted";
-        for (bucket, share) in (0_i64..).zip(deal(pieces, usize::from(buckets))) {
-            let values = vec![template.get().into(), bucket.into(), share.into()];
+        for (bucket, (after, before)) in (0_i64..).zip(dealt) {
+            let values = vec![template.get().into(), bucket.into(), (after - before).into()];
             execute(&tx, sql, values).await?;
+        }
+        let sql = "UPDATE stock_grant SET handed = ? WHERE template_id = ? AND handed = ?";
+        let values = vec![(before + pieces).into(), template.get().into(), before.into()];
+        if execute(&tx, sql, values).await? != 1 {
+            tx.rollback().await?;
+            let raced = "stock of the template was handed out meanwhile; try again";
+            return Err(LedgerError::Unavailable(raced.into()));
         }
     }
     tx.commit().await?;
-    Ok(())
+    Ok(Granted { buckets, pieces })
 }
 
 /// Opens or closes all buckets of the template.

@@ -221,9 +221,10 @@ pub(in crate::ledger::sql) async fn log(
     for rows in cuts(operations.len()) {
         let (portion, after) = rest.split_at(rows);
         rest = after;
-        let values = portion.iter().flat_map(|operation| {
+        let ids: Vec<i64> = portion.iter().map(|_| mint.operation()).collect::<Result<_, _>>()?;
+        let values = portion.iter().zip(ids).flat_map(|(operation, id)| {
             [
-                mint.operation().into(),
+                id.into(),
                 operation.coupon.map(CouponId::get).into(),
                 operation.user.map(UserId::get).into(),
                 operation.template.get().into(),
