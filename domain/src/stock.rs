@@ -31,7 +31,8 @@ impl Bucket {
     }
 }
 
-/// Deals `total` pieces out to `parts`, as evenly as integers allow, the earlier parts first.
+/// Deals `total` pieces out to `parts`, as evenly as integers allow, the earlier parts first. No
+/// part falls when the total rises, so that a larger deal can be made of a smaller one by adding.
 pub fn deal(total: i64, parts: usize) -> Vec<i64> {
     let count = i64::try_from(parts.max(1)).unwrap_or(i64::MAX);
     (0..count).map(|part| total / count + i64::from(part < total % count)).collect()
@@ -67,9 +68,154 @@ pub fn plan_moves(left: &[i64], to: usize, wanted: i64) -> Vec<Move> {
     moves
 }
 
+/// Pieces that one transfer carries beyond what is waited for, at most: a shard that has been lent a
+/// large part of the stock and then sees no buyers makes all others ask it for it.
+pub const CARRY_MAX: i64 = 10_000;
+
+/// How many pieces a transfer takes from a shard that can still give `left`, when `wanted` are waited
+/// for elsewhere: what is wanted and half of the rest, so that the dry shard does not ask again at
+/// once; near zero it shrinks to what is wanted, and never more than there is.
+pub fn chunk(left: i64, wanted: i64) -> i64 {
+    let need = wanted.min(left).max(0);
+    let beyond = ((left - need) / 2).clamp(0, CARRY_MAX);
+    // The last pieces go one by one to whoever asks.
+    if need == 0 { 0 } else { need + beyond }
+}
+
+/// What the waiting claims of a dry shard want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// The total of their template, as they know it.
+    pub total: i64,
+    /// Pieces wanted by all of them.
+    pub pieces: i64,
+    /// Pieces wanted by the one that wants fewest, at least 1.
+    pub fewest: i64,
+}
+
+/// A template's stock on all shards, as seen from one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// What the shard itself can give.
+    pub here: i64,
+    /// What the other shards that answered can give.
+    pub elsewhere: i64,
+    /// Pieces given by all shards that answered.
+    pub issued: i64,
+    /// Whether all shards answered.
+    pub complete: bool,
+}
+
+/// What a dry shard does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supply {
+    /// There is stock on the shard: try again.
+    Ready,
+    /// Fetch this many pieces from the others.
+    Fetch(i64),
+    /// Proven: fewer pieces are left of the total than anybody waiting wants.
+    SoldOut,
+    /// Nothing is proven as long as a shard does not answer.
+    Blind,
+    /// All shards are dry, but not everything is given: pieces are on their way.
+    Search,
+}
+
+impl Survey {
+    /// Decides for the waiting claims. "Sold out" is said of pieces given, which only grow, never of
+    /// buckets that are empty.
+    pub fn decide(self, demand: Demand) -> Supply {
+        let lacking = demand.pieces - self.here;
+        if lacking <= 0 {
+            Supply::Ready
+        } else if self.elsewhere > 0 && self.here + self.elsewhere >= demand.fewest {
+            Supply::Fetch(lacking.min(self.elsewhere))
+        } else if self.here >= demand.fewest {
+            Supply::Ready
+        } else if self.issued + demand.fewest > demand.total {
+            Supply::SoldOut
+        } else if self.complete {
+            Supply::Search
+        } else {
+            Supply::Blind
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        // R17: a deal adds up, is even, and no part of it falls when the total rises: what a part has
+        // been given can always be brought up to a larger total by adding.
+        #[test]
+        fn a_deal_is_even_and_grows_with_the_total(
+            total in 0_i64..1_000_000, more in 0_i64..1_000_000, parts in 1_usize..64,
+        ) {
+            let (before, after) = (deal(total, parts), deal(total + more, parts));
+            prop_assert_eq!(before.iter().sum::<i64>(), total);
+            prop_assert!(before.iter().zip(&after).all(|(before, after)| before <= after));
+            let (least, most) = (before.iter().min(), before.iter().max());
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1));
+        }
+
+        // R18: a transfer takes no more than there is, what is wanted if there is so much, and leaves
+        // half of the rest.
+        #[test]
+        fn a_chunk_covers_the_need_and_leaves_half_of_the_rest(
+            left in -5_i64..5_000_000, wanted in 0_i64..100_000,
+        ) {
+            let pieces = chunk(left, wanted);
+            prop_assert!((0..=left.max(0)).contains(&pieces));
+            prop_assert!(pieces >= wanted.min(left));
+            prop_assert!(pieces <= wanted + CARRY_MAX);
+            prop_assert!(wanted == 0 || left - pieces >= (left - wanted) / 2);
+            prop_assert_eq!(pieces == 0, wanted == 0 || left <= 0);
+        }
+
+        // R18: one shard that keeps asking the fullest of the others empties them all, to the piece.
+        #[test]
+        fn chunks_find_every_piece(shards in prop::collection::vec(0_i64..100_000, 1..8)) {
+            let (mut shards, mut sold) = (shards, 0);
+            let total: i64 = shards.iter().sum();
+            let mut here = 0;
+            while let Some(source) = shards.iter_mut().max().filter(|left| **left > 0 || here > 0) {
+                if here == 0 {
+                    let pieces = chunk(*source, 1);
+                    prop_assert!(pieces > 0);
+                    *source -= pieces;
+                    here += pieces;
+                }
+                sold += here;
+                here = 0;
+            }
+            prop_assert_eq!(sold, total);
+        }
+
+        // R44: "sold out" is never said while anybody waiting could be served from what was seen.
+        #[test]
+        fn nobody_is_told_sold_out_who_could_be_served(
+            here in 0_i64..20, elsewhere in 0_i64..20, moving in 0_i64..5, issued in 0_i64..20,
+            complete: bool, fewest in 1_i64..5, others in 0_i64..30,
+        ) {
+            let total = here + elsewhere + moving + issued;
+            let survey = Survey { here, elsewhere, issued, complete };
+            let demand = Demand { total, pieces: fewest + others, fewest };
+            match survey.decide(demand) {
+                Supply::Ready => prop_assert!(here >= fewest),
+                Supply::Fetch(pieces) => {
+                    prop_assert!((1..=elsewhere).contains(&pieces));
+                    prop_assert!(here + elsewhere >= fewest);
+                }
+                Supply::SoldOut => prop_assert!(here + elsewhere + moving < fewest),
+                Supply::Search => prop_assert!(complete && here + elsewhere < fewest),
+                Supply::Blind => prop_assert!(!complete && here + elsewhere < fewest),
+            }
+        }
+    }
 
     #[test]
     fn dealing_is_even_and_complete() {

@@ -5,11 +5,14 @@
 //! - A published message is delivered at least once, at or after `deliver_at` by the clock the queue
 //!   was given; a broker may deliver early, and who receives it checks the time again.
 //! - A delivery that is never acknowledged comes again, at the latest after a restart of the queue.
+//!   An acknowledgement may be lost, so what was acknowledged may come again too: who receives a
+//!   message does nothing twice for it.
 //! - Messages may be lost, repeated or reordered: that costs delay, nothing else.
 //! - Nobody publishes further ahead than the hop limit; longer ways are travelled in hops (R11).
 
 pub mod clocked;
 pub mod embedded;
+pub mod pulsar;
 
 use async_trait::async_trait;
 use coupon_domain::time::Timestamp;
@@ -55,6 +58,28 @@ pub trait AlarmQueue: Send + Sync {
     /// When the queue could not be told; the message will come again.
     async fn ack(&self, delivery: Delivery) -> Result<(), AlarmQueueError>;
 
+    /// A delivery could not be handled: it comes again after a pause, here or elsewhere. A queue that
+    /// cannot do that leaves the alarm to the sweeper.
+    async fn retry(&self, _delivery: Delivery) {}
+
     /// When the next message falls due, if the queue knows.
     async fn next_due(&self) -> Option<Timestamp>;
+
+    /// Whether messages are gone with the process, so that every alarm has to be published again at
+    /// the start.
+    fn forgets(&self) -> bool {
+        true
+    }
+
+    /// Whether messages can be published, and received where this process does so.
+    ///
+    /// # Errors
+    /// One plain sentence that names what is wrong and what it means.
+    fn health(&self) -> Result<(), AlarmQueueError> {
+        Ok(())
+    }
+
+    /// Sends what was accepted for sending and stops; a delivery that was not acknowledged comes
+    /// again elsewhere.
+    async fn close(&self) {}
 }

@@ -1,11 +1,22 @@
 //! The catalog: templates and their rules, in the meta database behind an in-process cache (R2, R3,
 //! R19, R20), with what else is kept once for all shards.
 
+mod cache;
 mod entity;
+mod loops;
+mod nodes;
+mod primary;
 mod rules;
+mod slots;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use coupon_domain::{
@@ -15,11 +26,27 @@ use coupon_domain::{
 };
 use sea_orm::{DatabaseConnection, DbErr};
 
-pub use self::store::{Recorded, TemplateChange};
+use self::cache::{Seen, TemplateCache};
+pub use self::{
+    cache::{CacheLimits, TemplateSeen},
+    nodes::{NodeLease, Renewal},
+    primary::{Primary, PrimaryClock},
+    slots::{NamedShard, SlotMapError},
+    store::{Recorded, TemplateChange},
+};
 use crate::{
+    clock::wall_millis,
     ledger::{LedgerError, TemplateSource},
     mint::Mint,
 };
+
+/// A template's time of change is its node's wall time before the commit: nodes may differ by the
+/// bound on clocks, and a commit may take a while.
+const POLL_MARGIN_MS: i64 = 5_000;
+/// Changes read in one step.
+const POLL_PAGE: u64 = 1_000;
+/// How old a template may be served without [`Catalog::with_limits`].
+const STALE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Why the catalog could not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,39 +77,32 @@ pub struct MetaConnections {
 /// Templates and their cache.
 pub struct Catalog {
     db: MetaConnections,
-    cache: moka::future::Cache<TemplateId, Arc<Template>>,
-    /// One change at a time: the cache remembers them in the order of their commits.
+    cache: Arc<TemplateCache>,
+    /// One change at a time on this node: fewer of them meet in the database.
     changing: tokio::sync::Mutex<()>,
+    /// Wall time from which changes have not been looked at.
+    unseen_from: AtomicI64,
 }
 
 impl Catalog {
-    /// A catalog that remembers up to `entries_max` templates, each for `ttl`.
+    /// A catalog that remembers up to `entries_max` templates and reads each again within `ttl`.
     pub fn new(db: MetaConnections, entries_max: u64, ttl: Duration) -> Self {
-        let cache =
-            moka::future::Cache::builder().max_capacity(entries_max).time_to_live(ttl).build();
-        Self { db, cache, changing: tokio::sync::Mutex::new(()) }
+        Self::with_limits(db, CacheLimits { entries_max, ttl, stale_max: STALE_MAX })
     }
 
-    /// The template, from memory if it is there.
+    /// A catalog whose cache has these limits.
+    pub fn with_limits(db: MetaConnections, limits: CacheLimits) -> Self {
+        let cache = TemplateCache::new(db.read.clone(), limits);
+        let unseen_from = AtomicI64::new(wall_millis());
+        Self { db, cache, changing: tokio::sync::Mutex::new(()), unseen_from }
+    }
+
+    /// The template, from memory if it is there: without I/O then.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// When it is not there, or could not be confirmed for too long, and the database cannot be read.
     pub async fn get(&self, id: TemplateId) -> Result<Option<Arc<Template>>, CatalogError> {
-        if let Some(template) = self.cache.get(&id).await {
-            return Ok(Some(template));
-        }
-        let loaded = self.cache.try_get_with(id, async {
-            match store::find(&self.db.read, id).await {
-                Ok(Some(template)) => Ok(Arc::new(template)),
-                Ok(None) => Err(None),
-                Err(error) => Err(Some(error)),
-            }
-        });
-        match loaded.await.map_err(|error| error.as_ref().clone()) {
-            Ok(template) => Ok(Some(template)),
-            Err(None) => Ok(None),
-            Err(Some(error)) => Err(error),
-        }
+        self.cache.get(id).await
     }
 
     /// The template as it is in the database.
@@ -90,8 +110,51 @@ impl Catalog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn get_fresh(&self, id: TemplateId) -> Result<Option<Arc<Template>>, CatalogError> {
-        self.cache.invalidate(&id).await;
-        self.get(id).await
+        self.cache.get_fresh(id).await
+    }
+
+    /// Has `listener` told of every template that was changed by another node, once this one sees it.
+    /// There is one listener.
+    pub fn on_change(&self, listener: impl Fn(&TemplateSeen) + Send + Sync + 'static) {
+        self.cache.listen(Box::new(listener));
+    }
+
+    /// How many answers came from templates that had not been confirmed within their time to live.
+    pub fn stale_served(&self) -> u64 {
+        self.cache.stale_served()
+    }
+
+    /// Takes in what has been changed since the last look, by whichever node; says how many templates
+    /// that was.
+    ///
+    /// # Errors
+    /// When the database cannot be read; the next look covers the same time again.
+    pub async fn see_changes(&self) -> Result<u64, CatalogError> {
+        let (began, now) = (Instant::now(), wall_millis());
+        let from = self.unseen_from.load(Ordering::Relaxed).min(now) - POLL_MARGIN_MS;
+        let mut after = (from, 0);
+        let mut news = 0;
+        loop {
+            let page = store::changed(&self.db.read, after, POLL_PAGE).await?;
+            for (changed_at, id) in &page {
+                let Ok(id) = TemplateId::new(*id) else { continue };
+                match self.cache.hear(id, *changed_at).await {
+                    Ok(new) => news += u64::from(new),
+                    // It must not hide the changes of others.
+                    Err(CatalogError::Store(error @ LedgerError::Corrupt(_))) => {
+                        tracing::error!(%error, template = %id, "changed template not understood");
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            match page.last() {
+                Some(last) if u64::try_from(page.len()) == Ok(POLL_PAGE) => after = *last,
+                _ => break,
+            }
+        }
+        self.unseen_from.store(now, Ordering::Relaxed);
+        self.cache.confirm(began);
+        Ok(news)
     }
 
     /// A page of templates, newest first.
@@ -134,8 +197,9 @@ impl Catalog {
         template: Template,
         recorded: &Recorded,
     ) -> Result<Arc<Template>, CatalogError> {
-        store::create(&self.db.write, &template, recorded).await?;
-        Ok(self.remember(template).await)
+        let (began, changed_at) = (Instant::now(), wall_millis());
+        store::create(&self.db.write, &template, recorded, changed_at).await?;
+        Ok(self.remember(template, changed_at, began).await)
     }
 
     /// Changes a template together with recording the request. `before` is what the change was
@@ -150,15 +214,17 @@ impl Catalog {
         recorded: &Recorded,
     ) -> Result<Arc<Template>, CatalogError> {
         let _changing = self.changing.lock().await;
-        store::change(&self.db.write, before, change, recorded).await?;
+        let began = Instant::now();
+        let changed_at =
+            store::change(&self.db.write, before, change, recorded, wall_millis()).await?;
         let mut template = before.clone();
         change.apply(&mut template);
-        Ok(self.remember(template).await)
+        Ok(self.remember(template, changed_at, began).await)
     }
 
-    async fn remember(&self, template: Template) -> Arc<Template> {
+    async fn remember(&self, template: Template, changed_at: i64, began: Instant) -> Arc<Template> {
         let template = Arc::new(template);
-        self.cache.insert(template.id, Arc::clone(&template)).await;
+        self.cache.remember(Seen::new(Arc::clone(&template), changed_at, began)).await;
         template
     }
 

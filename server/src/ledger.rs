@@ -295,6 +295,17 @@ pub trait Ledger: Send + Sync {
         total: i64,
     ) -> Result<Granted, LedgerError>;
 
+    /// Finishes up to `limit` transfers of stock to other shards that left the shard before `before`
+    /// and were cut off on the way; says how many there were. Safe to repeat and to run on several
+    /// nodes at once.
+    async fn finish_transfers(
+        &self,
+        shard: ShardId,
+        before: Timestamp,
+        limit: u32,
+        at: Timestamp,
+    ) -> Result<usize, LedgerError>;
+
     /// Opens or closes a template's buckets on every shard. When it answers, every later group obeys.
     async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError>;
 

@@ -21,6 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    // Several providers are linked in; clients of Redis and Pulsar panic when none is chosen. An
+    // error says that one was installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -300,7 +300,9 @@ impl From<LedgerError> for ServiceError {
             LedgerError::Overloaded(queue) => {
                 Self::Overloaded { queue, retry_after: OVERLOAD_RETRY_AFTER }
             }
-            LedgerError::Unavailable(_) | LedgerError::Late => Self::Unavailable(error.to_string()),
+            LedgerError::Unavailable(_) | LedgerError::Aborted(_) | LedgerError::Late => {
+                Self::Unavailable(error.to_string())
+            }
             LedgerError::Unknown(_) => Self::Unknown,
             LedgerError::Corrupt(text) => Self::Internal(text),
         }

@@ -2,11 +2,15 @@
 
 pub mod alarms;
 pub mod clock_driver;
+pub mod clock_watch;
 pub mod folding;
+pub mod leader;
 pub mod lease;
 pub mod relay;
 pub mod retention;
 pub mod sweeper;
+pub mod templates;
+pub mod transfers;
 
 use std::{future::Future, time::Duration};
 

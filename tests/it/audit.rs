@@ -32,7 +32,7 @@ async fn a_flood_of_violations_is_counted() -> anyhow::Result<()> {
     let folder = folder_with(&sound()).await?;
     let flood = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 150) \
                  INSERT INTO stock_bucket SELECT 5 + n, 0, 1, 2, 0 FROM n;
-                 INSERT INTO transfer_applied SELECT template_id, template_id, 1, 0 \
+                 INSERT INTO stock_grant SELECT template_id, 1 \
                  FROM stock_bucket WHERE template_id < 1000";
     let report = audit_with(folder.path(), flood).await?;
     assert_eq!(caught(&report), ["I1", "I5"]);

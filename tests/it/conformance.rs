@@ -6,6 +6,7 @@ mod embedded;
 pub(crate) mod fixture;
 mod gate;
 mod ledger;
+mod pulsar;
 
 pub(crate) use embedded::sqlite_shaped;
 
@@ -89,8 +90,26 @@ macro_rules! gate_suite {
     };
 }
 
-/// The alarm queue's suite for the back end that `$world` starts.
+/// The suite of every alarm queue, for the back end that `$world` starts.
 macro_rules! alarm_suite {
+    ($name:ident, $world:path) => {
+        mod $name {
+            checks! {
+                alarms, $world;
+                promises:
+                    a_message_waits_for_its_time, everything_comes, a_waiter_hears_of_a_message,
+                    a_crash_before_the_ack_repeats_the_message,
+                    a_failed_delivery_comes_again_after_a_pause, a_long_way_is_travelled_in_hops,
+                    copies_change_nothing, the_sweeper_finds_what_was_lost,
+                    what_falls_due_soon_is_published_once_more,
+                    a_lock_lapses_when_its_time_is_over;
+            }
+        }
+    };
+}
+
+/// What is asked beyond that of an alarm queue whose clock is moved by hand.
+macro_rules! stepped_alarm_suite {
     ($name:ident, $world:path) => {
         mod $name {
             checks! {
@@ -111,4 +130,6 @@ macro_rules! alarm_suite {
 ledger_suite!(ledger_sqlite, crate::conformance::embedded::ledger);
 ledger_suite!(ledger_sqlite_in_small_groups, crate::conformance::embedded::ledger_in_small_groups);
 gate_suite!(gate_embedded, crate::conformance::embedded::gate);
-alarm_suite!(alarms_embedded, crate::conformance::embedded::alarms);
+stepped_alarm_suite!(alarms_embedded_stepped, crate::conformance::embedded::alarms);
+alarm_suite!(alarms_embedded, crate::conformance::alarms::running::embedded);
+alarm_suite!(distributed_alarms_pulsar, crate::conformance::pulsar::alarms);

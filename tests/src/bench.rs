@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod confirm;
 pub mod cpu;
+pub mod distributed;
 pub mod echo;
 #[cfg(test)]
 mod generator_tests;
@@ -14,29 +15,31 @@ mod m18;
 mod m19;
 mod m2;
 mod m8;
+pub mod mysql;
 pub mod open;
 mod orders;
+pub mod redis;
 pub mod report;
 mod rss;
+pub mod selection;
 pub mod server;
 pub mod stage;
 pub mod stats;
+pub mod stores;
 pub mod stream;
 mod textbook;
 pub mod wire;
 pub mod workload;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 
 use echo::EchoProcess;
 use load::Target;
 use report::Row;
+use selection::{Measure, Selection};
 use stage::Stage;
-
-/// Everything that a run without names measures, in this order.
-pub const ALL: [&str; 9] = ["M1", "M1@1e6", "M2", "M2@1e6", "M8", "M14", "M18", "M19", "RSS@1e6"];
 
 /// An invariant that a bench's checker found violated. Such a bench has no figures to report.
 #[derive(Debug)]
@@ -49,63 +52,6 @@ impl fmt::Display for Violation {
 }
 
 impl std::error::Error for Violation {}
-
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
-    /// Claims refused or replayed.
-    M1,
-    /// Claims won.
-    M2,
-    /// Latency of a won claim at half load.
-    M8,
-    /// Lock and confirm.
-    M14,
-    /// Wallet list.
-    M18,
-    /// Claims won through ClaimStream.
-    M19,
-    /// Memory.
-    Rss,
-}
-
-/// A measure at a size, such as `M2@1e6`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// As it was written.
-    pub name: String,
-    /// What.
-    pub measure: Measure,
-    /// Coupons stored before it begins; `None` = the measure's own size.
-    pub rows: Option<u64>,
-}
-
-impl FromStr for Selection {
-    type Err = anyhow::Error;
-
-    fn from_str(name: &str) -> anyhow::Result<Self> {
-        let (measure, size) = match name.split_once('@') {
-            Some((measure, size)) => (measure, Some(size)),
-            None => (name, None),
-        };
-        let measure = match measure.to_ascii_uppercase().as_str() {
-            "M1" => Measure::M1,
-            "M2" => Measure::M2,
-            "M8" => Measure::M8,
-            "M14" => Measure::M14,
-            "M18" => Measure::M18,
-            "M19" => Measure::M19,
-            "RSS" => Measure::Rss,
-            _ => bail!("there is no bench {name}; --list names them"),
-        };
-        let rows = match size.map(f64::from_str) {
-            None => None,
-            Some(Ok(rows)) if (1.0..=1e9).contains(&rows) => Some(rows as u64),
-            Some(_) => bail!("the size of {name} is not a number from 1 to 1e9"),
-        };
-        Ok(Self { name: name.to_owned(), measure, rows })
-    }
-}
 
 /// How long and how large a run is.
 #[derive(Clone, Debug)]
@@ -196,6 +142,7 @@ impl Bench {
             Measure::M18 => m18::measure(self, name, rows).await,
             Measure::M19 => m19::measure(self, name, rows).await,
             Measure::Rss => rss::measure(self, name, rows).await,
+            _ => bail!("{name} is not measured on the embedded back end"),
         }
     }
 
@@ -217,22 +164,5 @@ impl Bench {
             "{name}: run {} of {runs}: {ours:.0} against {baseline:.0} {unit}, ratio {ratio:.3}",
             run + 1
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_with_and_without_a_size_are_read() {
-        let read = |name: &str| name.parse::<Selection>().map(|s| (s.measure, s.rows)).ok();
-        assert_eq!(read("M2"), Some((Measure::M2, None)));
-        assert_eq!(read("m2@1e6"), Some((Measure::M2, Some(1_000_000))));
-        assert_eq!(read("RSS@1e6"), Some((Measure::Rss, Some(1_000_000))));
-        assert_eq!(read("M3"), None);
-        assert_eq!(read("M2@many"), None);
-        assert_eq!(read("M2@0"), None);
-        assert!(ALL.iter().all(|name| read(name).is_some()));
     }
 }

@@ -5,6 +5,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -13,6 +14,9 @@ use tokio::sync::Notify;
 
 use super::{AlarmQueue, AlarmQueueError, Delivery};
 use crate::{clock::Clock, ledger::AlarmRow};
+
+/// Until a delivery that could not be handled comes again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The embedded alarm queue.
 pub struct EmbeddedAlarms {
@@ -83,6 +87,16 @@ impl AlarmQueue for EmbeddedAlarms {
     async fn ack(&self, delivery: Delivery) -> Result<(), AlarmQueueError> {
         self.state().delivered.remove(&delivery.ticket);
         Ok(())
+    }
+
+    async fn retry(&self, delivery: Delivery) {
+        let again_at = self.clock.now().plus(RETRY_AFTER);
+        let mut state = self.state();
+        if let Some(alarm) = state.delivered.remove(&delivery.ticket) {
+            state.waiting.push(Reverse((again_at, delivery.ticket, alarm)));
+        }
+        drop(state);
+        self.changed.notify_one();
     }
 
     async fn next_due(&self) -> Option<Timestamp> {

@@ -13,7 +13,7 @@ use crate::{
     gate::{Gate, loader},
     ledger::Ledger,
     usecase::UseCases,
-    worker::{alarms::AlarmHandler, folding, lease, retention, sweeper},
+    worker::{alarms::AlarmHandler, folding, lease, retention, sweeper, transfers},
 };
 
 /// The loops of a node.
@@ -55,7 +55,7 @@ impl Workers<'_> {
         self.tasks.spawn(async move { relay.run(queue, ledger, stop).await });
     }
 
-    /// Counts and retention.
+    /// Counts, retention, and transfers of stock that were cut off.
     fn upkeep(&mut self, usecases: &Arc<UseCases>) {
         let config = &usecases.config;
         let ledger = || Arc::clone(&usecases.ledger) as Arc<dyn Ledger>;
@@ -68,6 +68,7 @@ impl Workers<'_> {
             config.stats.fold_chunk_rows,
             self.stop.clone(),
         ));
+        self.tasks.spawn(transfers::run(ledger(), clock(), self.stop.clone()));
         let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
         let keep = retention::Retention {
             fences: days(config.redemptions.fence_retention_days),

@@ -22,6 +22,7 @@ pub(super) mod template {
         pub version: i32,
         pub created_at: i64,
         pub published_at: Option<i64>,
+        pub changed_at: i64,
     }
 
     impl ActiveModelBehavior for ActiveModel {}
@@ -74,6 +75,60 @@ pub(super) mod node {
         #[sea_orm(primary_key, auto_increment = false)]
         pub node_id: i64,
         pub minted_until: i64,
+        pub holder: String,
+        pub leased_until: i64,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// `loop_lease`.
+pub(super) mod loop_lease {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "loop_lease")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub name: String,
+        pub holder: String,
+        pub leased_until: i64,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// `slot_map`, in meta.
+pub(super) mod slot_map {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "slot_map")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub map_version: i64,
+        pub shards: i64,
+        pub slots: String,
+    }
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// `shard_slot_map`, on every shard.
+pub(super) mod shard_slot_map {
+    use sea_orm::entity::prelude::*;
+
+    #[sea_orm::model]
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "shard_slot_map")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub map_version: i64,
+        pub shard: i64,
+        pub shards: i64,
+        pub slots: String,
     }
 
     impl ActiveModelBehavior for ActiveModel {}

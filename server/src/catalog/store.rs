@@ -9,8 +9,9 @@ use coupon_domain::{
     time::Timestamp,
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqlErr, TransactionTrait, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DbErr,
+    EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqlErr, TransactionTrait,
+    sea_query::OnConflict,
 };
 
 use super::{
@@ -95,14 +96,40 @@ fn to_template(row: template::Model, rule: Option<&rule::Model>) -> Result<Templ
     })
 }
 
-/// One template.
+/// One template, and when it was last changed.
 pub(super) async fn find(
     db: &DatabaseConnection,
     id: TemplateId,
-) -> Result<Option<Template>, CatalogError> {
+) -> Result<Option<(Template, i64)>, CatalogError> {
     let Some(row) = template::Entity::find_by_id(id.get()).one(db).await? else { return Ok(None) };
     let rule = rule::Entity::find_by_id(row.rule_id).one(db).await?;
-    to_template(row, rule.as_ref()).map(Some)
+    let changed_at = row.changed_at;
+    to_template(row, rule.as_ref()).map(|template| Some((template, changed_at)))
+}
+
+/// A page of (when a template was last changed, its id), in that order, behind `after`.
+pub(super) async fn changed(
+    db: &DatabaseConnection,
+    after: (i64, i64),
+    limit: u64,
+) -> Result<Vec<(i64, i64)>, CatalogError> {
+    let (at, id) = after;
+    let same = Condition::all()
+        .add(template::Column::ChangedAt.eq(at))
+        .add(template::Column::TemplateId.gt(id));
+    let behind = Condition::any().add(template::Column::ChangedAt.gt(at)).add(same);
+    Ok(template::Entity::find()
+        .select_only()
+        .column(template::Column::ChangedAt)
+        .column(template::Column::TemplateId)
+        .filter(template::Column::ChangedAt.gte(at))
+        .filter(behind)
+        .order_by_asc(template::Column::ChangedAt)
+        .order_by_asc(template::Column::TemplateId)
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?)
 }
 
 /// A page of templates, newest first.
@@ -169,7 +196,8 @@ pub(super) async fn record(
     }
 }
 
-fn is_duplicate(error: &DbErr) -> bool {
+/// Whether another row has the same key.
+pub(super) fn is_duplicate(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
@@ -178,6 +206,7 @@ pub(super) async fn create(
     db: &DatabaseConnection,
     new: &Template,
     request: &Recorded,
+    changed_at: i64,
 ) -> Result<(), CatalogError> {
     let rule_id = new.id.get();
     let rule_row =
@@ -195,6 +224,7 @@ pub(super) async fn create(
         version: Set(new.version),
         created_at: Set(new.created_at.as_millis()),
         published_at: Set(new.published_at.map(Timestamp::as_millis)),
+        changed_at: Set(changed_at),
     };
     let tx = db.begin().await?;
     rule::Entity::insert(rule_row).exec_without_returning(&tx).await?;
@@ -204,13 +234,24 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// Changes a template if it is still as `before` says, and records the request.
+/// Changes a template if it is still as `before` says, and records the request. Answers the time of
+/// change that was stored: `now` by the wall clock, and always later than the one before.
 pub(super) async fn change(
     db: &DatabaseConnection,
     before: &Template,
     change: &TemplateChange,
     request: &Recorded,
-) -> Result<(), CatalogError> {
+    now: i64,
+) -> Result<i64, CatalogError> {
+    let tx = db.begin().await?;
+    let last: Option<i64> = template::Entity::find_by_id(before.id.get())
+        .select_only()
+        .column(template::Column::ChangedAt)
+        .into_tuple()
+        .one(&tx)
+        .await?;
+    let last = last.unwrap_or(0);
+    let changed_at = now.max(last + 1);
     let mut after = before.clone();
     change.apply(&mut after);
     let row = template::ActiveModel {
@@ -221,9 +262,9 @@ pub(super) async fn change(
         state: Set(after.state.to_stored()),
         buckets: Set(i32::from(after.buckets)),
         published_at: Set(after.published_at.map(Timestamp::as_millis)),
+        changed_at: Set(changed_at),
         ..Default::default()
     };
-    let tx = db.begin().await?;
     let done = template::Entity::update_many()
         .set(row)
         .filter(template::Column::TemplateId.eq(before.id.get()))
@@ -231,6 +272,8 @@ pub(super) async fn change(
         .filter(template::Column::TotalCount.eq(before.total))
         .filter(template::Column::ClaimFrom.eq(before.claim_from.as_millis()))
         .filter(template::Column::ClaimUntil.eq(before.claim_until.as_millis()))
+        .filter(template::Column::DisplayName.eq(before.display_name.as_str()))
+        .filter(template::Column::ChangedAt.eq(last))
         .exec(&tx)
         .await?;
     if done.rows_affected != 1 {
@@ -239,7 +282,7 @@ pub(super) async fn change(
     }
     record(&tx, request).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(changed_at)
 }
 
 /// Deletes request ids recorded before an instant.
@@ -266,7 +309,11 @@ pub(super) async fn keep_minted_until(
     node_id: u8,
     until: i64,
 ) -> Result<(), CatalogError> {
-    let row = node::ActiveModel { node_id: Set(i64::from(node_id)), minted_until: Set(until) };
+    let row = node::ActiveModel {
+        node_id: Set(i64::from(node_id)),
+        minted_until: Set(until),
+        ..Default::default()
+    };
     let replace = OnConflict::column(node::Column::NodeId)
         .update_column(node::Column::MintedUntil)
         .to_owned();

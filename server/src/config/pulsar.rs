@@ -26,6 +26,8 @@ pub struct PulsarConfig {
     pub queue_max: usize,
     /// Deliveries held by one worker. Default 100.
     pub receive_queue: u32,
+    /// Pause before an alarm that could not be handled comes again, in milliseconds. Default 5000.
+    pub retry_after_ms: u64,
 }
 
 impl Default for PulsarConfig {
@@ -38,6 +40,7 @@ impl Default for PulsarConfig {
             send_timeout_ms: 5_000,
             queue_max: 10_000,
             receive_queue: 100,
+            retry_after_ms: 5_000,
         }
     }
 }
@@ -46,6 +49,11 @@ impl PulsarConfig {
     /// How long the broker may take to accept a message.
     pub fn send_timeout(&self) -> Duration {
         Duration::from_millis(self.send_timeout_ms)
+    }
+
+    /// Pause before an alarm that could not be handled comes again.
+    pub fn retry_after(&self) -> Duration {
+        Duration::from_millis(self.retry_after_ms)
     }
 
     pub(super) fn check(&self, kind: BackendKind, checks: &mut Checks) {
@@ -65,5 +73,6 @@ impl PulsarConfig {
         checks.within("pulsar.send_timeout_ms", self.send_timeout_ms, 100, 600_000);
         checks.within("pulsar.queue_max", self.queue_max, 100, 1_000_000);
         checks.within("pulsar.receive_queue", self.receive_queue, 1, 50_000);
+        checks.within("pulsar.retry_after_ms", self.retry_after_ms, 100, 3_600_000);
     }
 }

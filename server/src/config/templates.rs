@@ -12,8 +12,14 @@ use super::Checks;
 pub struct TemplatesConfig {
     /// Templates held in memory. Default 10000.
     pub cache_entries_max: u64,
-    /// How long a template is served from memory before it is read again, in seconds. Default 60.
+    /// How long a template is served from memory before it is read again, in the background, in
+    /// seconds. Default 60.
     pub cache_ttl_s: u64,
+    /// How long a template is served from memory while it cannot be read again because the meta
+    /// database is away, in seconds; at least `cache_ttl_s`. Default 3600.
+    pub stale_max_s: u64,
+    /// Time between two looks at what other nodes have changed, in milliseconds. Default 500.
+    pub refresh_interval_ms: u64,
     /// Products, merchants and categories that one template may name. Default 15000.
     pub scope_entries_max: usize,
     /// Largest stock of one template, in pieces. Default 1000000000, which is also the most.
@@ -27,6 +33,8 @@ impl Default for TemplatesConfig {
         Self {
             cache_entries_max: 10_000,
             cache_ttl_s: 60,
+            stale_max_s: 3_600,
+            refresh_interval_ms: 500,
             scope_entries_max: 15_000,
             total_count_max: 1_000_000_000,
             per_user_limit_max: 1_000,
@@ -40,10 +48,25 @@ impl TemplatesConfig {
         Duration::from_secs(self.cache_ttl_s)
     }
 
+    /// How long a template is served from memory while it cannot be read again.
+    pub fn stale_max(&self) -> Duration {
+        Duration::from_secs(self.stale_max_s)
+    }
+
+    /// Time between two looks at what other nodes have changed.
+    pub fn refresh_interval(&self) -> Duration {
+        Duration::from_millis(self.refresh_interval_ms)
+    }
+
     pub(super) fn check(&self, checks: &mut Checks) {
         checks.at_least("templates.cache_entries_max", self.cache_entries_max, 1);
-        // The cache refuses lives of a thousand years.
         checks.within("templates.cache_ttl_s", self.cache_ttl_s, 1, 86_400);
+        checks.within("templates.stale_max_s", self.stale_max_s, 1, 604_800);
+        checks.at_most(
+            ("templates.cache_ttl_s", self.cache_ttl_s),
+            ("templates.stale_max_s", self.stale_max_s),
+        );
+        checks.within("templates.refresh_interval_ms", self.refresh_interval_ms, 10, 60_000);
         checks.at_least("templates.scope_entries_max", self.scope_entries_max, 1);
         checks.within("templates.total_count_max", self.total_count_max, 1, 1_000_000_000);
         checks.within("templates.per_user_limit_max", self.per_user_limit_max, 1, 1_000);

@@ -4,12 +4,14 @@ mod alarms;
 mod audience;
 mod give;
 mod redeem;
+mod refill;
 mod retention;
 mod rows;
 mod statement;
 mod stats;
 mod stock;
 mod sweep;
+mod transfer;
 mod wallet;
 
 use std::{
@@ -17,7 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -29,17 +31,20 @@ use coupon_domain::{
     stock::Bucket,
     time::{Minute, Timestamp},
 };
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend};
-use tokio::sync::oneshot;
+use sea_orm::{DatabaseConnection, DbBackend};
+use tokio::task::JoinHandle;
 
 use self::{
-    give::GiveWriter,
+    give::{GiveWriter, Outcome, Reply},
     redeem::{RedeemItem, RedeemWriter},
+    refill::{Proofs, Refills},
 };
 use super::{
-    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger, LedgerError,
-    NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement, ShardId,
-    StoredCoupon, Swept, TemplateSource, batcher::Lane, router::Router,
+    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger,
+    LedgerError, NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement,
+    ShardId, StoredCoupon, Swept, TemplateSource,
+    batcher::{Answer, Lane},
+    router::Router,
 };
 use crate::mint::Mint;
 
@@ -101,11 +106,14 @@ struct Shard {
 /// The ledger over SQL.
 pub struct SqlLedger {
     router: Router,
-    shards: Vec<Shard>,
+    shards: Arc<[Shard]>,
     mint: Arc<Mint>,
     settle: Arc<dyn Settle>,
+    /// `None` where one shard has all the stock.
+    refills: Option<Arc<Refills>>,
     /// When this process last found nothing more to fold.
     folded_at: AtomicI64,
+    fold_lag: Duration,
 }
 
 impl SqlLedger {
@@ -116,8 +124,10 @@ impl SqlLedger {
         limits: GroupLimits,
         neighbours: &Neighbours,
     ) -> Self {
+        let proofs = (connections.len() > 1).then(Arc::<Proofs>::default);
         let shards = (0..).zip(connections).map(|(id, db)| {
-            let give = GiveWriter::new(id, db.write.clone(), limits.attempts_max, neighbours);
+            let (write, proofs) = (db.write.clone(), proofs.clone());
+            let give = GiveWriter::new(id, write, limits.attempts_max, neighbours, proofs);
             let redeem = RedeemWriter::new(id, db.write.clone(), neighbours);
             Shard {
                 id,
@@ -136,10 +146,21 @@ impl SqlLedger {
                 db,
             }
         });
-        let shards = shards.collect();
+        let shards: Arc<[Shard]> = shards.collect();
         let mint = Arc::clone(&neighbours.mint);
         let settle = Arc::clone(&neighbours.settle);
-        Self { router, shards, mint, settle, folded_at: AtomicI64::new(0) }
+        let refills = proofs.map(|proofs| {
+            let (shards, mint, settle) = (Arc::clone(&shards), Arc::clone(&mint), Arc::clone(&settle));
+            Arc::new(Refills::new(shards, mint, settle, proofs))
+        });
+        Self { router, shards, mint, settle, refills, folded_at: AtomicI64::new(0), fold_lag: Duration::ZERO }
+    }
+
+    /// Folds only operations that were minted longer than `lag` ago, as is needed where several nodes
+    /// mint them.
+    pub fn with_fold_lag(mut self, lag: Duration) -> Self {
+        self.fold_lag = lag;
+        self
     }
 
     fn shard(&self, id: ShardId) -> Result<&Shard, LedgerError> {
@@ -150,20 +171,51 @@ impl SqlLedger {
     fn shard_of(&self, user: UserId) -> Result<&Shard, LedgerError> {
         self.shard(self.router.shard_of_user(user))
     }
+}
 
-    /// Hands commands to one shard's lane, in order. What the lane does not take is settled here, so
-    /// that the gate gets its units back.
-    fn submit(
-        &self,
-        shard: ShardId,
-        commands: Vec<GiveCommand>,
-    ) -> Result<oneshot::Receiver<Vec<Result<Given, NotGiven>>>, LedgerError> {
-        self.shard(shard)?.give.submit(commands).map_err(|(error, commands)| {
-            let outcome = Err(error.clone().into());
-            let refused = commands.iter().map(|command| Settlement { command, outcome: &outcome });
-            self.settle.settle(&refused.collect::<Vec<_>>());
-            error
-        })
+/// Hands commands to one shard's lane, in order. What the lane does not take is settled here, so that
+/// the gate gets its units back.
+fn submit(
+    shards: &[Shard],
+    settle: &dyn Settle,
+    shard: ShardId,
+    commands: Vec<GiveCommand>,
+) -> Result<Answer<GiveWriter>, LedgerError> {
+    let submitted = match shards.get(usize::from(shard)) {
+        Some(shard) => shard.give.submit(commands),
+        None => Err((LedgerError::Corrupt(format!("there is no shard {shard}")), commands)),
+    };
+    submitted.map_err(|(error, commands)| {
+        let outcome = Err(error.clone().into());
+        let refused = commands.iter().map(|command| Settlement { command, outcome: &outcome });
+        settle.settle(&refused.collect::<Vec<_>>());
+        error
+    })
+}
+
+/// Where the outcomes of a parcel come from.
+enum Awaited {
+    /// From its lane: one shard has all the stock.
+    Lane(Answer<GiveWriter>),
+    /// From a task of the ledger's own, which goes on when the caller goes away: members that fall
+    /// short on their shard are not answered by its lane.
+    Task(JoinHandle<Vec<Outcome>>),
+}
+
+impl Awaited {
+    /// The outcomes; fewer when they are lost.
+    async fn outcomes(self) -> Vec<Outcome> {
+        let alone = || LedgerError::Corrupt("the only shard fell short".to_owned());
+        match self {
+            Self::Task(task) => task.await.unwrap_or_default(),
+            Self::Lane(answer) => {
+                let outcome = |reply| match reply {
+                    Reply::Done(outcome) => outcome,
+                    Reply::Short(_) => Err(alone().into()),
+                };
+                answer.await.unwrap_or_default().into_iter().map(outcome).collect()
+            }
+        }
     }
 }
 
@@ -183,19 +235,28 @@ impl Ledger for SqlLedger {
             indices.push(index);
             parcel.push(command);
         }
+        let await_answer = |shard, count, answer| match &self.refills {
+            None => Awaited::Lane(answer),
+            Some(refills) => {
+                let task = Arc::clone(refills).see_through(shard, answer, count);
+                Awaited::Task(tokio::spawn(task))
+            }
+        };
         let waiting: Vec<_> = (0..)
             .zip(by_shard)
             .filter(|(_, (indices, _))| !indices.is_empty())
-            .map(|(shard, (indices, parcel))| (indices, self.submit(shard, parcel)))
+            .map(|(shard, (indices, parcel))| {
+                let submitted = submit(&self.shards, self.settle.as_ref(), shard, parcel);
+                let awaited = submitted.map(|answer| await_answer(shard, indices.len(), answer));
+                (indices, awaited)
+            })
             .collect();
         let lost = || Err(LedgerError::Unknown("the group was dropped".to_owned()).into());
         let mut outcomes: Vec<_> = (0..count).map(|_| lost()).collect();
-        for (indices, submitted) in waiting {
-            match submitted {
-                Ok(answer) => {
-                    for (index, outcome) in
-                        indices.into_iter().zip(answer.await.unwrap_or_default())
-                    {
+        for (indices, awaited) in waiting {
+            match awaited {
+                Ok(awaited) => {
+                    for (index, outcome) in indices.into_iter().zip(awaited.outcomes().await) {
                         outcomes[index] = outcome;
                     }
                 }
@@ -238,8 +299,21 @@ impl Ledger for SqlLedger {
         Ok(granted)
     }
 
+    async fn finish_transfers(
+        &self,
+        shard: ShardId,
+        before: Timestamp,
+        limit: u32,
+        at: Timestamp,
+    ) -> Result<usize, LedgerError> {
+        match &self.refills {
+            Some(refills) => refills.finish_old(shard, before, limit, at).await,
+            None => Ok(0),
+        }
+    }
+
     async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError> {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             stock::set_open(&shard.db.write, template, open).await?;
         }
         Ok(())
@@ -247,7 +321,7 @@ impl Ledger for SqlLedger {
 
     async fn buckets(&self, template: TemplateId) -> Result<Vec<(ShardId, Bucket)>, LedgerError> {
         let mut all = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let rows = stock::buckets(shard.db.latest(), &[template]).await?;
             all.extend(rows.into_iter().map(|bucket| (shard.id, bucket)));
         }
@@ -318,7 +392,7 @@ impl Ledger for SqlLedger {
         limit: usize,
     ) -> Result<Vec<Redemption>, LedgerError> {
         let mut all = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             all.extend(redeem::overdue(&shard.db.read, until, after, limit).await?);
         }
         all.sort_by_key(|redemption| (redemption.locked_until, redemption.id));
@@ -332,7 +406,7 @@ impl Ledger for SqlLedger {
         users: &[UserId],
     ) -> Result<i64, LedgerError> {
         let mut added = 0;
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let here = |user: &&UserId| self.router.shard_of_user(**user) == shard.id;
             let users: Vec<UserId> = users.iter().filter(here).copied().collect();
             added += audience::add(&shard.db.write, template, &users).await?;
@@ -391,18 +465,18 @@ impl Ledger for SqlLedger {
 
     async fn fold_stats(&self, limit: u32, at: Timestamp) -> Result<u64, LedgerError> {
         let mut read = 0;
-        for shard in &self.shards {
-            read += stats::fold(&shard.db, limit, at).await?;
+        for shard in self.shards.iter() {
+            read += stats::fold(&shard.db, limit, at, self.fold_lag).await?;
         }
         if read < u64::from(limit) {
-            self.folded_at.fetch_max(at.as_millis(), Ordering::Relaxed);
+            self.folded_at.fetch_max(at.minus(self.fold_lag).as_millis(), Ordering::Relaxed);
         }
         Ok(read)
     }
 
     async fn counts(&self, template: TemplateId) -> Result<Counts, LedgerError> {
         let mut sum: Option<Counts> = None;
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let counts = stats::counts(&shard.db.read, template).await?;
             sum = Some(sum.map_or(counts, |sum| stats::add(sum, counts)));
         }

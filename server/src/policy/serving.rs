@@ -63,28 +63,18 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path();
         if self.serving.serves() || ALWAYS.iter().any(|start| path.starts_with(start)) {
-            return ServingFuture::Inside { future: self.inner.call(request) };
+            return ServingFuture { inside: Some(self.inner.call(request)), refusal: None };
         }
-        ServingFuture::Refused { reason: self.serving.reason() }
+        ServingFuture { inside: None, refusal: Some(self.serving.reason()) }
     }
 }
 
 pin_project! {
-    /// The answer of the service inside, or the refusal.
-    #[project = Projection]
-    #[derive(Debug)]
-    pub enum ServingFuture<F> {
-        /// Passed on.
-        Inside {
-            /// The answer to come.
-            #[pin]
-            future: F,
-        },
-        /// Refused.
-        Refused {
-            /// In plain words.
-            reason: String,
-        },
+    /// The answer of the service inside, or the refusal when there is no such service to ask.
+    pub struct ServingFuture<F> {
+        #[pin]
+        inside: Option<F>,
+        refusal: Option<String>,
     }
 }
 
@@ -96,9 +86,11 @@ where
     type Output = Result<Response<R>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Projection::Inside { future } => future.poll(context),
-            Projection::Refused { reason } => {
+        let this = self.project();
+        match this.inside.as_pin_mut() {
+            Some(inside) => inside.poll(context),
+            None => {
+                let reason = this.refusal.take().unwrap_or_default();
                 let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
                 let text = format!("this node does not serve at present: {reason}");
                 let status = Status::with_error_details(tonic::Code::Unavailable, text, details);

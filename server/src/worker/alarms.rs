@@ -54,15 +54,29 @@ impl AlarmHandler {
     /// When ledger or queue fail; the delivery is not acknowledged then.
     pub async fn handle(&self, delivery: Delivery) -> Result<(), AlarmError> {
         let alarm = delivery.alarm;
-        if self.clock.now() < alarm.minute.due_at() {
-            if self.ledger.hop(alarm).await? {
-                let next = AlarmRow { hop: alarm.hop + 1, ..alarm };
-                self.queue.publish(next, self.relay.next_stop(alarm.minute)).await?;
-            }
+        if alarm.shard >= self.ledger.shards() {
+            // It would come again for ever.
+            tracing::warn!(?alarm, "alarm dropped that is of no shard");
+        } else if self.clock.now() < alarm.minute.due_at() {
+            self.travel(alarm).await?;
         } else {
             self.ring(alarm).await?;
         }
         self.queue.ack(delivery).await?;
+        Ok(())
+    }
+
+    /// Counts a hop and sends the message on. If it cannot be sent the relay keeps trying, because
+    /// the delivery is a stale copy from now on.
+    async fn travel(&self, alarm: AlarmRow) -> Result<(), LedgerError> {
+        if !self.ledger.hop(alarm).await? {
+            return Ok(());
+        }
+        let next = AlarmRow { hop: alarm.hop + 1, ..alarm };
+        if let Err(error) = self.queue.publish(next, self.relay.next_stop(alarm.minute)).await {
+            tracing::warn!(%error, alarm = ?next, "hop not published yet");
+            self.relay.again(next);
+        }
         Ok(())
     }
 
@@ -132,13 +146,14 @@ impl AlarmHandler {
         Ok(handled)
     }
 
-    /// Handles alarms until `stop`. An alarm that fails is left to the sweeper.
+    /// Handles alarms until `stop`. An alarm that fails comes again after a pause.
     pub async fn run(&self, stop: CancellationToken) {
         loop {
             match self.queue.try_receive().await {
                 Ok(Some(delivery)) => {
                     if let Err(error) = self.handle(delivery).await {
                         tracing::warn!(%error, alarm = ?delivery.alarm, "alarm not handled");
+                        self.queue.retry(delivery).await;
                     }
                     if stop.is_cancelled() {
                         return;

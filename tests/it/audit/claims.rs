@@ -93,12 +93,22 @@ async fn defects_of_stock_are_caught() -> anyhow::Result<()> {
         ),
         (
             "20 pieces in its buckets, 21 came by grants",
-            "UPDATE transfer_applied SET pieces = 21".to_owned(),
+            "UPDATE stock_grant SET handed = 21".to_owned(),
+            &["I5"],
+        ),
+        (
+            "22 pieces granted to its buckets, its total is 20",
+            "DELETE FROM transfer_applied".to_owned(),
+            &["I5"],
+        ),
+        (
+            "transfer 7 of template 700000: 2 pieces were taken, 3 arrived",
+            "UPDATE transfer_applied SET pieces = 3".to_owned(),
             &["I5"],
         ),
         (
             "0 pieces in its buckets, 3 came by grants",
-            format!("INSERT INTO transfer_applied VALUES ('x', {DRAFT}, 3, {NOW})"),
+            format!("INSERT INTO stock_grant VALUES ({DRAFT}, 3)"),
             &["I5"],
         ),
         (

@@ -91,7 +91,9 @@ pub(super) fn sound() -> String {
         r#"INSERT INTO rule VALUES (1, '{{"per_user_limit":2,"mutex":false}}');
         INSERT INTO template VALUES ({T}, 1, 'T', 0, 1, 20, 0, {VALID}, {BUCKETS}, 1, {NOW}, {NOW});
         INSERT INTO template VALUES ({DRAFT}, 1, 'D', 0, 0, 9, 0, {VALID}, 0, 1, {NOW}, NULL);
-        INSERT INTO transfer_applied VALUES ('publish:{T}', {T}, 20, {NOW});
+        INSERT INTO stock_grant VALUES ({T}, 20);
+        INSERT INTO transfer_out VALUES (7, {T}, 1, 2, {NOW});
+        INSERT INTO transfer_applied VALUES (7, {T}, 2, {NOW});
         INSERT INTO alarm VALUES (0, {}, 0), (1, {}, 0);"#,
         Timestamp::from_millis(VALID).due_minute().as_minutes(),
         Timestamp::from_millis(LOCKED).due_minute().as_minutes(),

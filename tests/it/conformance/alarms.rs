@@ -1,7 +1,13 @@
 //! What every alarm queue keeps, alone and under the relay, the handler and the sweeper.
+//!
+//! `promises` are checks of every queue, on a clock that runs. `queue` and `journey` are checks of a
+//! queue that goes by the clock it was given wherever that is put, as only one in the same process
+//! can: they see the order, the count and the very instant of every message.
 
 pub(super) mod journey;
+pub(super) mod promises;
 pub(super) mod queue;
+pub(super) mod running;
 
 use std::{sync::Arc, time::Duration};
 

@@ -127,8 +127,8 @@ async fn ghz_cpu_us(server: &Server, template_id: i64) -> anyhow::Result<f64> {
     let claim = format!(
         r#"{{"user_id":"{user}","template_id":"{template_id}","request_id":"ghz-{{{{.RequestNumber}}}}"}}"#
     );
-    let pid = server.target.pid;
-    let issued_before = server.issued(template_id).await?;
+    let pid = server.node.target.pid;
+    let issued_before = server.node.issued(template_id).await?;
     let cpu_before = cpu::cpu_time(pid)?;
     let output = Command::new("ghz")
         .args(["--insecure", "--call", "coupon.v1.CouponService/Claim", "-d", &claim])
@@ -139,7 +139,7 @@ async fn ghz_cpu_us(server: &Server, template_id: i64) -> anyhow::Result<f64> {
         .output()
         .await?;
     let used = cpu::cpu_time(pid)?.saturating_sub(cpu_before);
-    let wins = server.issued(template_id).await?.saturating_sub(issued_before);
+    let wins = server.node.issued(template_id).await?.saturating_sub(issued_before);
     let log = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && wins > 0, "ghz won nothing: {log}");
     Ok(used.as_secs_f64() * 1e6 / wins as f64)

@@ -95,7 +95,7 @@ pub(super) async fn measure(
     let stage = bench.stage(rows.unwrap_or(bench.plan.rows)).await?;
     let server = stage.serve().await?;
     let refusals = Refusals::new(&stage);
-    let sizes = sizes(&refusals, &server.target).await?;
+    let sizes = sizes(&refusals, &server.node.target).await?;
     let echo =
         EchoCalls::prepared(&[(sizes.request, sizes.replay), (sizes.request, sizes.refusal)]);
     let mut row = run(bench, name, &stage, &server, &refusals, &echo).await?;
@@ -128,12 +128,12 @@ async fn run(
     let plan = &bench.plan;
     let next = Arc::new(AtomicU64::new(0));
     let (slice, longest) = (plan.slice(), plan.warm_up_max);
-    check_load(&warm_up(&server.target, refusals, &next, slice, longest).await?)?;
+    check_load(&warm_up(&server.node.target, refusals, &next, slice, longest).await?)?;
     check_load(&warm_up(&bench.echo, echo, &next, slice, longest).await?)?;
     let mut runs = Runs::default();
     let (mut unsettled, mut generator) = (0, [0.0; 2]);
     for index in 0..plan.runs {
-        let mut ours = closed(&server.target, refusals, &Budget::time(&next, plan.length)).await?;
+        let mut ours = closed(&server.node.target, refusals, &Budget::time(&next, plan.length)).await?;
         check_load(&ours)?;
         let baseline = closed(&bench.echo, echo, &Budget::time(&next, plan.length)).await?;
         check_load(&baseline)?;
@@ -154,8 +154,8 @@ async fn run(
 }
 
 async fn ensure_nothing_won(server: &Server, stage: &Stage) -> anyhow::Result<()> {
-    let stored = server.issued(stage.stored).await?;
-    let sold_out = server.issued(stage.sold_out).await?;
+    let stored = server.node.issued(stage.stored).await?;
+    let sold_out = server.node.issued(stage.sold_out).await?;
     if (stored, sold_out) == (stage.rows, 1) {
         return Ok(());
     }

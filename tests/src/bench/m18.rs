@@ -75,7 +75,7 @@ impl Wallets {
         let server = Server::start(dir.path()).await?;
         let wallets = (rows / WALLET).max(1);
         for round in 0..WALLET {
-            let template_id = server.publish(template("wallet", 1_000_000_000)).await?;
+            let template_id = server.node.publish(template("wallet", 1_000_000_000)).await?;
             let calls = wallets.div_ceil(USERS_PER_ISSUE);
             in_order(calls, |call| {
                 let first = call * USERS_PER_ISSUE;
@@ -95,7 +95,7 @@ impl Wallets {
 }
 
 async fn issue(server: &Server, request: v1::IssueRequest) -> anyhow::Result<()> {
-    let answer = server.client.issue(request).await?;
+    let answer = server.node.client.issue(request).await?;
     let failed = answer.outcomes.iter().find_map(|outcome| outcome.error.as_ref());
     anyhow::ensure!(failed.is_none(), "a wallet could not be filled: {failed:?}");
     Ok(())
@@ -111,12 +111,12 @@ pub(super) async fn measure(
     let plan = &bench.plan;
     let next = Arc::new(AtomicU64::new(0));
     for side in [&small, &large] {
-        let target = &side.server.target;
+        let target = &side.server.node.target;
         let load = warm_up(target, &side.lists, &next, plan.slice(), plan.warm_up_max).await?;
         check_load(&load)?;
     }
     let budget = Budget::time(&next, plan.length);
-    let ceiling = closed(&small.server.target, &small.lists, &budget).await?;
+    let ceiling = closed(&small.server.node.target, &small.lists, &budget).await?;
     check_load(&ceiling)?;
     let schedule = Schedule {
         rate: ceiling.rate() * LOAD_SHARE,
@@ -126,8 +126,8 @@ pub(super) async fn measure(
 
     let mut runs = Runs::default();
     for index in 0..plan.runs {
-        let mut ours = open(&large.server.target, &large.lists, &next, schedule).await?;
-        let mut baseline = open(&small.server.target, &small.lists, &next, schedule).await?;
+        let mut ours = open(&large.server.node.target, &large.lists, &next, schedule).await?;
+        let mut baseline = open(&small.server.node.target, &small.lists, &next, schedule).await?;
         check_load(&ours)?;
         check_load(&baseline)?;
         let latency = ours.done().unwrap_or_default();

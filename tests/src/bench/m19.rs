@@ -24,15 +24,15 @@ async fn run_ours(bench: &Bench, stage: &Stage) -> anyhow::Result<(Load, (usize,
     let sizes = claim_sizes(&server, &FreshClaims::new(stage.hot), &mut all).await?;
     let next = Arc::new(AtomicU64::new(1));
     let budget = Budget::time(&next, bench.plan.length / 5);
-    all.merge(claim_in_batches(&server.target, stage.hot, &budget, PACKING).await?);
+    all.merge(claim_in_batches(&server.node.target, stage.hot, &budget, PACKING).await?);
     let budget = Budget::time(&next, bench.plan.length);
-    let mut load = claim_in_batches(&server.target, stage.hot, &budget, PACKING).await?;
+    let mut load = claim_in_batches(&server.node.target, stage.hot, &budget, PACKING).await?;
     check_load(&all)?;
     check_load(&load)?;
     all.won.append(&mut load.won);
     all.unsettled.append(&mut load.unsettled);
-    server.settle(stage.hot, &mut all).await?;
-    server.check_wins(stage.hot, &all.won).await?;
+    server.node.settle(stage.hot, &mut all).await?;
+    server.node.check_wins(stage.hot, &all.won).await?;
     server.stop_and_audit().await?;
     Ok((load, sizes))
 }

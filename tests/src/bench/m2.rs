@@ -26,7 +26,7 @@ pub(super) async fn claim_sizes(
 ) -> anyhow::Result<(usize, usize)> {
     let body = claims.body(0);
     let request = body.len();
-    let mut conn = server.target.connection();
+    let mut conn = server.node.target.connection();
     let answer = conn.unary(&claim_path(), body).await;
     let answer =
         answer.map_err(|failure| failure.status()).context("the first claim was refused")?;
@@ -52,15 +52,15 @@ pub(super) async fn run_ours(bench: &Bench, stage: &Stage) -> anyhow::Result<Mea
     let sizes = claim_sizes(&server, &claims, &mut all).await?;
     let next = Arc::new(AtomicU64::new(1));
     let longest = plan.length.mul_f64(WARM_UP_SHARE);
-    all.merge(warm_up(&server.target, &claims, &next, longest / 3, longest).await?);
-    let mut load = closed(&server.target, &claims, &Budget::time(&next, plan.length)).await?;
+    all.merge(warm_up(&server.node.target, &claims, &next, longest / 3, longest).await?);
+    let mut load = closed(&server.node.target, &claims, &Budget::time(&next, plan.length)).await?;
     check_load(&all)?;
     check_load(&load)?;
     let unsettled = load.unsettled.len();
     all.won.extend(std::mem::take(&mut load.won));
     all.unsettled.extend(std::mem::take(&mut load.unsettled));
-    server.settle(stage.hot, &mut all).await?;
-    server.check_wins(stage.hot, &all.won).await?;
+    server.node.settle(stage.hot, &mut all).await?;
+    server.node.check_wins(stage.hot, &all.won).await?;
     server.stop_and_audit().await?;
     Ok(Measured { load, sizes, unsettled })
 }

@@ -48,7 +48,7 @@ pub(super) async fn measure(
     let next = Arc::new(AtomicU64::new(0));
     let (length, runs_wanted) = (bench.plan.length, bench.plan.runs);
     // Doubles as the warm-up.
-    let mut all = closed(&server.target, &claims, &Budget::time(&next, length)).await?;
+    let mut all = closed(&server.node.target, &claims, &Budget::time(&next, length)).await?;
     check_load(&all)?;
     let full_rate = bench.win_rate.unwrap_or_else(|| all.rate());
     let schedule = Schedule { rate: full_rate / 2.0, warm_up: length / 5, length };
@@ -58,7 +58,7 @@ pub(super) async fn measure(
     for index in 0..runs_wanted {
         let root = bench.root.clone();
         let sync = tokio::task::spawn_blocking(move || sync_p50(&root)).await??;
-        let load = open(&server.target, &claims, &next, schedule).await?;
+        let load = open(&server.node.target, &claims, &next, schedule).await?;
         check_load(&load)?;
         let base_us = 2.0 * sync.as_secs_f64() * 1e6;
         syncs.push(sync.as_secs_f64() * 1e6);
@@ -67,8 +67,8 @@ pub(super) async fn measure(
         runs.ours.push(latency.p99_us);
         runs.baseline.push(base_us);
     }
-    server.settle(stage.hot, &mut all).await?;
-    server.check_wins(stage.hot, &all.won).await?;
+    server.node.settle(stage.hot, &mut all).await?;
+    server.node.check_wins(stage.hot, &all.won).await?;
     server.stop_and_audit().await?;
 
     let mut row = runs.row(name, "µs", Bound::AtMost, 6.0, stage.rows);

@@ -51,8 +51,8 @@ pub(super) struct Orders {
 impl Orders {
     /// Gives `count` users their two coupons, and sees what these are worth for the cart.
     pub(super) async fn prepare(server: &Server, count: u64) -> anyhow::Result<Self> {
-        let percent = server.publish(percent_off()).await?;
-        let threshold = server.publish(threshold_off()).await?;
+        let percent = server.node.publish(percent_off()).await?;
+        let threshold = server.node.publish(threshold_off()).await?;
         let first = issue(server, percent, count).await?;
         let second = issue(server, threshold, count).await?;
         let coupons: Arc<[[i64; 2]]> =
@@ -62,7 +62,7 @@ impl Orders {
         let cart = Some(cart());
         let coupon_ids = coupons[0].to_vec();
         let quote = v1::QuoteRequest { user_id: user(0), cart: cart.clone(), coupon_ids };
-        let best = server.client.quote(quote).await?.best.context("the coupons are of no use")?;
+        let best = server.node.client.quote(quote).await?.best.context("the coupons are of no use")?;
         ensure!(best.coupons.len() as u64 == COUPONS, "the coupons do not stack");
         let alone = v1::LockRequest { cart, ..v1::LockRequest::default() };
         Ok(Self {
@@ -194,7 +194,7 @@ async fn issue(server: &Server, template_id: i64, count: u64) -> anyhow::Result<
             .map(|seq| v1::IssueUser { user_id: user(seq), count: 1 })
             .collect();
         let request = v1::IssueRequest { template_id, users, ..v1::IssueRequest::default() };
-        let answer = server.client.issue(request).await?;
+        let answer = server.node.client.issue(request).await?;
         let first_ids = answer.outcomes.iter().map(|outcome| outcome.coupon_ids.first().copied());
         first_ids.collect::<Option<Vec<i64>>>().context("a user was given no coupon")
     });

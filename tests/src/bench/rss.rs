@@ -25,7 +25,7 @@ pub(super) async fn measure(
     let started = server.resident_bytes()? as f64 / MB;
     let next = Arc::new(AtomicU64::new(0));
     let budget = Budget::time(&next, bench.plan.length);
-    check_load(&closed(&server.target, &Refusals::new(&stage), &budget).await?)?;
+    check_load(&closed(&server.node.target, &Refusals::new(&stage), &budget).await?)?;
     let called = server.resident_bytes()? as f64 / MB;
     server.stop().await?;
 

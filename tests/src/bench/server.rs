@@ -21,29 +21,30 @@ use crate::process::{ServerOptions, ServerProcess, server_binary};
 const SETUP_DEADLINE: Duration = Duration::from_secs(60);
 const SETUP_CALLS_IN_FLIGHT: usize = 16;
 
-/// A running server, a client for set-up calls and the generator's connections.
+/// The ways to a server that runs: a client for set-up calls and the generator's connections.
 #[derive(Debug)]
-pub struct Server {
-    process: ServerProcess,
-    data_dir: PathBuf,
+pub struct Node {
     /// For set-up and checks.
     pub client: CouponClient,
     /// For load.
     pub target: Target,
 }
 
+/// A running server on a data folder.
+#[derive(Debug)]
+pub struct Server {
+    process: ServerProcess,
+    data_dir: PathBuf,
+    /// The ways to it.
+    pub node: Node,
+}
+
 impl Server {
     /// Starts the server on the folder, with its default configuration.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
         let process = ServerProcess::start(ServerOptions::new(data_dir)).await?;
-        let config = ClientConfig {
-            channels: 2,
-            deadline: SETUP_DEADLINE,
-            ..ClientConfig::new(process.endpoint())
-        };
-        let client = CouponClient::connect(config).await?;
-        let target = Target::connect(process.addr(), process.pid()).await?;
-        Ok(Self { process, data_dir: data_dir.to_owned(), client, target })
+        let node = Node::connect(&process).await?;
+        Ok(Self { process, data_dir: data_dir.to_owned(), node })
     }
 
     /// `HOST:PORT`.
@@ -58,9 +59,9 @@ impl Server {
 
     /// Stops the server.
     pub async fn stop(self) -> anyhow::Result<()> {
-        let Self { process, client, target, .. } = self;
+        let Self { process, node, .. } = self;
         // Connections that stay open would hold up the drain.
-        drop((client, target));
+        drop(node);
         process.stop().await
     }
 
@@ -84,6 +85,21 @@ impl Server {
         // 1 = violated rows; anything else is an audit that could not be made.
         anyhow::ensure!(audit.status.code() == Some(1), "audit failed: {said}{log}");
         Err(Violation(format!("audit of the ledger: {said}{log}")).into())
+    }
+
+}
+
+impl Node {
+    /// Opens the connections to the process.
+    pub async fn connect(process: &ServerProcess) -> anyhow::Result<Self> {
+        let config = ClientConfig {
+            channels: 2,
+            deadline: SETUP_DEADLINE,
+            ..ClientConfig::new(process.endpoint())
+        };
+        let client = CouponClient::connect(config).await?;
+        let target = Target::connect(process.addr(), process.pid()).await?;
+        Ok(Self { client, target })
     }
 
     /// Creates and publishes a template; its id.

@@ -48,17 +48,17 @@ impl Stage {
     pub async fn prepare(root: &Path, rows: u64) -> anyhow::Result<Self> {
         let dir = new_dir(root)?;
         let server = Server::start(dir.path()).await?;
-        let stored = server.publish(template("stored", PLENTY)).await?;
-        let sold_out = server.publish(template("sold out", 1)).await?;
-        let hot = server.publish(template("hot", PLENTY)).await?;
-        server.client.claim(claim(OUTSIDER, sold_out)).await?;
+        let stored = server.node.publish(template("stored", PLENTY)).await?;
+        let sold_out = server.node.publish(template("sold out", 1)).await?;
+        let hot = server.node.publish(template("hot", PLENTY)).await?;
+        server.node.client.claim(claim(OUTSIDER, sold_out)).await?;
 
         let budget = Budget::count(&Arc::new(AtomicU64::new(0)), rows);
-        let mut load = claim_in_batches(&server.target, stored, &budget, FILLING).await?;
+        let mut load = claim_in_batches(&server.node.target, stored, &budget, FILLING).await?;
         check_load(&load)?;
         let fill_rate = load.rate();
-        server.settle(stored, &mut load).await?;
-        server.check_wins(stored, &load.won).await?;
+        server.node.settle(stored, &mut load).await?;
+        server.node.check_wins(stored, &load.won).await?;
         let filled_resident_bytes = server.resident_bytes()?;
         server.stop().await?;
         let root = root.to_owned();

@@ -10,26 +10,30 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
 use super::{
     rows::{alarm_kind, get},
-    statement::{Texts, cuts, execute, query},
+    statement::{ROWS_MAX, Texts, dialect, execute, query, repeat},
 };
 use crate::ledger::{AlarmRow, LedgerError, ShardId};
 
-static WANT: LazyLock<Texts> =
-    LazyLock::new(|| Texts::new("INSERT OR IGNORE INTO alarm (kind, minute) VALUES ", "(?,?)", ""));
+static WANT: LazyLock<Texts> = LazyLock::new(|| {
+    let insert = |verb: &'static str| {
+        move |rows| repeat(&format!("{verb} INTO alarm (kind, minute) VALUES "), "(?,?)", rows, "")
+    };
+    Texts::per_backend(insert("INSERT OR IGNORE"), insert("INSERT IGNORE"))
+});
 
 /// Makes sure that the alarms exist.
 pub(super) async fn want(
     tx: &impl ConnectionTrait,
     alarms: &[(AlarmKind, Minute)],
 ) -> Result<(), LedgerError> {
-    let mut rest = alarms;
-    for rows in cuts(alarms.len()) {
-        let (portion, after) = rest.split_at(rows);
-        rest = after;
-        let values = portion
-            .iter()
+    for portion in alarms.chunks(ROWS_MAX) {
+        let Some(last) = portion.last() else { break };
+        // A row that stands there twice is ignored like one that exists.
+        let (text, rows) = WANT.on(tx).padded(portion.len());
+        let padded = portion.iter().chain(std::iter::repeat_n(last, rows - portion.len()));
+        let values = padded
             .flat_map(|(kind, minute)| [kind.to_stored().into(), minute.as_minutes().into()]);
-        execute(tx, WANT.of(rows), values.collect()).await?;
+        execute(tx, text, values.collect()).await?;
     }
     Ok(())
 }
@@ -85,6 +89,15 @@ pub(super) async fn close(db: &DatabaseConnection, alarm: AlarmRow) -> Result<bo
         }
     };
     let tx = db.begin().await?;
+    // Whoever needs the alarm meanwhile waits for this row, and inserts it again when it is gone. On
+    // SQLite there is one writer.
+    let sql = dialect(
+        &tx,
+        "SELECT hop FROM alarm WHERE kind = ? AND minute = ?",
+        "SELECT hop FROM alarm WHERE kind = ? AND minute = ? FOR UPDATE",
+    );
+    let key = vec![alarm.kind.to_stored().into(), alarm.minute.as_minutes().into()];
+    query(&tx, sql, key).await?;
     let range = vec![first.as_millis().into(), last.as_millis().into()];
     let closed = query(&tx, live, range).await?.is_empty();
     if closed {

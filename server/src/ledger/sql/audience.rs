@@ -5,11 +5,15 @@ use std::sync::LazyLock;
 use coupon_domain::ids::{TemplateId, UserId};
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
-use super::statement::{Texts, cuts, execute, query};
+use super::statement::{Texts, execute, query, repeat};
 use crate::ledger::LedgerError;
 
 static ADD: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new("INSERT OR IGNORE INTO audience (template_id, user_id) VALUES ", "(?,?)", "")
+    let insert = |verb: &'static str| {
+        let head = format!("{verb} INTO audience (template_id, user_id) VALUES ");
+        move |rows| repeat(&head, "(?,?)", rows, "")
+    };
+    Texts::per_backend(insert("INSERT OR IGNORE"), insert("INSERT IGNORE"))
 });
 
 /// Names users; says how many were not named before.
@@ -19,13 +23,17 @@ pub(super) async fn add(
     users: &[UserId],
 ) -> Result<i64, LedgerError> {
     let tx = db.begin().await?;
-    let (mut added, mut rest) = (0, users);
-    for rows in cuts(users.len()) {
+    // In one order, so that two calls at once wait for each other instead of blocking each other.
+    let mut users = users.to_vec();
+    users.sort_unstable();
+    let (mut added, mut rest) = (0, users.as_slice());
+    let texts = ADD.on(db);
+    for rows in texts.cuts(users.len()) {
         let (portion, after) = rest.split_at(rows);
         rest = after;
         let values =
             portion.iter().flat_map(|user| [template.get().into(), user.get().into()]).collect();
-        added += execute(&tx, ADD.of(rows), values).await?;
+        added += execute(&tx, texts.of(rows), values).await?;
     }
     tx.commit().await?;
     Ok(i64::try_from(added).unwrap_or(i64::MAX))

@@ -28,7 +28,7 @@ use coupon_domain::{
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 
 use self::plan::{Member, Plan, Verdict};
-use super::{Neighbours, alarms, stock};
+use super::{Neighbours, alarms, refill::Proofs, stock};
 use crate::{
     ledger::{
         AlarmBell, GiveCommand, Given, LedgerError, NotGiven, Settle, Settlement, ShardId,
@@ -45,9 +45,21 @@ pub(crate) struct GiveWriter {
     mint: Arc<Mint>,
     settle: Arc<dyn Settle>,
     bell: Arc<dyn AlarmBell>,
+    /// What is known of the stock of all shards; `None` when this one has it all.
+    proofs: Option<Arc<Proofs>>,
 }
 
-type Outcome = Result<Given, NotGiven>;
+/// What becomes of a command.
+pub(super) type Outcome = Result<Given, NotGiven>;
+
+/// What the writer says of a command.
+pub(crate) enum Reply {
+    /// Its outcome, settled.
+    Done(Outcome),
+    /// Nothing was written: this shard has too little stock, and others may have more. Never where
+    /// this shard has it all.
+    Short(Box<GiveCommand>),
+}
 
 /// Why a round's transaction did not commit.
 enum RoundError {
@@ -82,8 +94,10 @@ impl GiveWriter {
         db: DatabaseConnection,
         attempts_max: u32,
         neighbours: &Neighbours,
+        proofs: Option<Arc<Proofs>>,
     ) -> Self {
         Self {
+            proofs,
             shard,
             db,
             attempts_max,
@@ -100,7 +114,7 @@ impl GiveWriter {
             let mut seen: HashSet<(UserId, TemplateId)> = HashSet::with_capacity(members.len());
             let mut round = Vec::with_capacity(members.len());
             for (index, member) in members.iter_mut().enumerate() {
-                if member.outcome.is_some() {
+                if member.is_done() {
                     continue;
                 }
                 if now >= member.command.deadline && member.tries == 0 {
@@ -197,7 +211,7 @@ impl GiveWriter {
         let counted = plan.templates_to_count(&round);
         plan.load_buckets(&counted, stock::buckets(tx, &counted).await?);
         plan.assume_buckets(&round);
-        plan.allot(&round);
+        plan.allot(&round, self.proofs.as_deref());
         let wanted = plan.wanted(&round, &self.mint)?;
         let inserted = insert::insert(tx, &wanted).await?;
         if !plan.note_inserted(&round, &wanted, &inserted) {
@@ -221,6 +235,7 @@ impl GiveWriter {
         for (index, verdict) in round.iter().zip(verdicts) {
             match verdict {
                 Verdict::Done(outcome) => members[*index].outcome = Some(outcome),
+                Verdict::Short => members[*index].short = true,
                 Verdict::Again => again.push(*index),
             }
         }
@@ -231,23 +246,38 @@ impl GiveWriter {
 #[async_trait]
 impl GroupWriter for GiveWriter {
     type Command = GiveCommand;
-    type Outcome = Outcome;
+    type Outcome = Reply;
 
-    async fn write(&self, group: Vec<GiveCommand>) -> Vec<Outcome> {
+    async fn write(&self, group: Vec<GiveCommand>) -> Vec<Reply> {
         let mut members: Vec<Member> = group.into_iter().map(Member::new).collect();
+        if let Some(proofs) = &self.proofs {
+            for Member { command, read_first, count_stock, .. } in &mut members {
+                // Nothing to insert and to roll back again: replays are all there can be.
+                let refused = proofs.prove_sold_out(&command.template, command.pieces.into());
+                *read_first |= refused;
+                *count_stock |= refused;
+            }
+        }
         self.rounds(&mut members).await;
         let missing =
             || Err(LedgerError::Corrupt("a member was left without outcome".into()).into());
-        let (commands, outcomes): (Vec<GiveCommand>, Vec<Outcome>) = members
+        let replies: Vec<(GiveCommand, Option<Outcome>)> = members
             .into_iter()
-            .map(|member| (member.command, member.outcome.unwrap_or_else(missing)))
-            .unzip();
-        let settlements: Vec<Settlement<'_>> = commands
+            .map(|member| {
+                let outcome = (!member.short).then(|| member.outcome.unwrap_or_else(missing));
+                (member.command, outcome)
+            })
+            .collect();
+        let settlements: Vec<Settlement<'_>> = replies
             .iter()
-            .zip(&outcomes)
-            .map(|(command, outcome)| Settlement { command, outcome })
+            .filter_map(|(command, outcome)| {
+                outcome.as_ref().map(|outcome| Settlement { command, outcome })
+            })
             .collect();
         self.settle.settle(&settlements);
-        outcomes
+        let reply = |(command, outcome): (GiveCommand, Option<Outcome>)| {
+            outcome.map_or_else(|| Reply::Short(Box::new(command)), Reply::Done)
+        };
+        replies.into_iter().map(reply).collect()
     }
 }

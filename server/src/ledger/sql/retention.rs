@@ -20,7 +20,7 @@ pub(super) async fn purge(
     limit: u32,
 ) -> Result<Purged, LedgerError> {
     let sql = "SELECT MAX(redemption_id), COUNT(*) FROM (SELECT redemption_id FROM redemption \
-               WHERE redemption_id > ? ORDER BY redemption_id LIMIT ?)";
+               WHERE redemption_id > ? ORDER BY redemption_id LIMIT ?) AS chunk";
     let rows = query(db, sql, vec![after.into(), limit.into()]).await?;
     let Some(row) = rows.first() else { return Ok(Purged { deleted: 0, next: None }) };
     let (last, count): (Option<i64>, i64) = (get(row, 0)?, get(row, 1)?);

@@ -6,11 +6,11 @@ use coupon_domain::{
     ids::TemplateId,
     stock::{Bucket, BucketKey, Move, deal, plan_moves},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait, Value};
 
 use super::{
     rows::{get, template_id},
-    statement::{Texts, cuts, execute, query, query_by_keys},
+    statement::{Texts, dialect, execute, is_mysql, query, query_by_keys, repeat},
 };
 use crate::ledger::{Granted, LedgerError};
 
@@ -22,12 +22,24 @@ static BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
     )
 });
 
+/// On SQLite a row is (template, bucket, pieces); on MySQL, which is to update one table alone, the
+/// text has the (bucket, pieces) twice and the buckets once more: see [`issue_values`].
 static ISSUE: LazyLock<Texts> = LazyLock::new(|| {
-    let tail = ") UPDATE stock_bucket SET issued = issued + taken.pieces FROM taken \
-                WHERE stock_bucket.template_id = taken.template_id \
-                AND stock_bucket.bucket = taken.bucket \
-                AND issued + taken.pieces <= granted AND open = 1";
-    Texts::new("WITH taken (template_id, bucket, pieces) AS (VALUES ", "(?,?,?)", tail)
+    let sqlite = |rows| {
+        let tail = ") UPDATE stock_bucket SET issued = issued + taken.pieces FROM taken \
+                    WHERE stock_bucket.template_id = taken.template_id \
+                    AND stock_bucket.bucket = taken.bucket \
+                    AND issued + taken.pieces <= granted AND open = 1";
+        repeat("WITH taken (template_id, bucket, pieces) AS (VALUES ", "(?,?,?)", rows, tail)
+    };
+    let mysql = |rows| {
+        let pieces = format!("CASE bucket{} END", " WHEN ? THEN CAST(? AS SIGNED)".repeat(rows));
+        let head = format!("UPDATE stock_bucket SET issued = issued + {pieces} \
+                            WHERE template_id = ? AND bucket IN (");
+        let tail = format!(") AND issued + {pieces} <= granted AND open = 1");
+        repeat(&head, "?", rows, &tail)
+    };
+    Texts::per_backend(sqlite, mysql)
 });
 
 /// All buckets of the templates, by template and bucket.
@@ -84,8 +96,13 @@ pub(super) async fn grant(
     }
     let tx = db.begin().await?;
     // Locks the row, new or found: two grants at once follow each other.
-    let sql = "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
-               ON CONFLICT (template_id) DO UPDATE SET handed = handed";
+    let sql = dialect(
+        &tx,
+        "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
+         ON CONFLICT (template_id) DO UPDATE SET handed = handed",
+        "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
+         ON DUPLICATE KEY UPDATE handed = handed",
+    );
     execute(&tx, sql, vec![template.get().into()]).await?;
     let (before, found) = handed(&tx, template).await?.unwrap_or_default();
     let buckets = if found > 0 { found } else { buckets };
@@ -93,8 +110,13 @@ pub(super) async fn grant(
     if found == 0 || pieces > 0 {
         let count = usize::from(buckets);
         let dealt = deal(before + pieces, count).into_iter().zip(deal(before, count));
-        let sql = "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
-                   ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted";
+        let sql = dialect(
+            &tx,
+            "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
+             ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted",
+            "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
+             ON DUPLICATE KEY UPDATE granted = granted + VALUES(granted)",
+        );
         for (bucket, (after, before)) in (0_i64..).zip(dealt) {
             let values = vec![template.get().into(), bucket.into(), (after - before).into()];
             execute(&tx, sql, values).await?;
@@ -164,18 +186,34 @@ async fn issue(
         .map(|(bucket, want)| (bucket.key, *want))
         .collect();
     let mut rest = takes.as_slice();
-    for rows in cuts(takes.len()) {
+    let texts = ISSUE.on(tx);
+    for rows in texts.cuts(takes.len()) {
         let (portion, after) = rest.split_at(rows);
         rest = after;
-        let values = portion.iter().flat_map(|(key, want)| {
-            [key.template.get().into(), i64::from(key.bucket).into(), (*want).into()]
-        });
-        let issued = execute(tx, ISSUE.of(rows), values.collect()).await?;
+        let issued = execute(tx, texts.of(rows), issue_values(tx, portion)).await?;
         if usize::try_from(issued).ok() != Some(rows) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// What [`ISSUE`] binds for these buckets of one template.
+fn issue_values(db: &impl ConnectionTrait, takes: &[(BucketKey, i64)]) -> Vec<Value> {
+    let bucket = |key: &BucketKey| Value::from(i64::from(key.bucket));
+    if !is_mysql(db) {
+        let row = |(key, want): &(BucketKey, i64)| {
+            [key.template.get().into(), bucket(key), Value::from(*want)]
+        };
+        return takes.iter().flat_map(row).collect();
+    }
+    let Some((first, _)) = takes.first() else { return Vec::new() };
+    let pieces = || takes.iter().flat_map(|(key, want)| [bucket(key), Value::from(*want)]);
+    let mut values: Vec<Value> = pieces().collect();
+    values.push(first.template.get().into());
+    values.extend(takes.iter().map(|(key, _)| bucket(key)));
+    values.extend(pieces());
+    values
 }
 
 async fn carry(tx: &impl ConnectionTrait, buckets: &[Bucket], step: Move) -> Result<bool, DbErr> {

@@ -8,12 +8,12 @@ use coupon_domain::{
     ids::{RedemptionId, TemplateId, UserId},
     time::{Minute, Timestamp},
 };
-use sea_orm::{DatabaseConnection, TransactionTrait};
+use sea_orm::{DatabaseConnection, TransactionTrait, Value};
 
 use super::{
     redeem,
     rows::{get, redemption_id, template_id, time, user_id},
-    statement::{execute, query},
+    statement::{dialect, execute, is_mysql, query},
 };
 use crate::{
     ledger::{LedgerError, Swept},
@@ -35,18 +35,25 @@ pub(super) async fn expire(
     let last = last.min(at);
     let (from, from_id) = after.unwrap_or((first, 0));
     let tx = db.begin().await?;
+    let mut range: Vec<Value> =
+        vec![from.as_millis().into(), last.as_millis().into(), from.as_millis().into()];
+    range.extend(is_mysql(&tx).then(|| Value::from(from.as_millis())));
+    range.extend([from_id.into(), limit.into()]);
     let rows = query(
         &tx,
-        "SELECT valid_until, coupon_id, template_id FROM coupon \
-         WHERE valid_until BETWEEN ? AND ? AND (valid_until, coupon_id) > (?, ?) AND status = 0 \
-         ORDER BY valid_until, coupon_id LIMIT ?",
-        vec![
-            from.as_millis().into(),
-            last.as_millis().into(),
-            from.as_millis().into(),
-            from_id.into(),
-            limit.into(),
-        ],
+        dialect(
+            &tx,
+            "SELECT valid_until, coupon_id, template_id FROM coupon \
+             WHERE valid_until BETWEEN ? AND ? AND (valid_until, coupon_id) > (?, ?) \
+             AND status = 0 ORDER BY valid_until, coupon_id LIMIT ?",
+            // The bounds are such that its planner enters the index at the cursor.
+            "SELECT valid_until, coupon_id, template_id FROM coupon \
+             FORCE INDEX (coupon_valid_until) \
+             WHERE valid_until BETWEEN ? AND ? \
+             AND (valid_until > ? OR (valid_until = ? AND coupon_id > ?)) \
+             AND status = 0 ORDER BY valid_until, coupon_id LIMIT ? FOR UPDATE",
+        ),
+        range,
     )
     .await?;
     let mut ranges: BTreeMap<Timestamp, (i64, i64)> = BTreeMap::new();
@@ -60,8 +67,13 @@ pub(super) async fn expire(
     }
     let mut changed = 0;
     for (until, (low, high)) in ranges {
-        let sql = "UPDATE coupon SET status = 2 \
-                   WHERE valid_until = ? AND coupon_id BETWEEN ? AND ? AND status = 0";
+        let sql = dialect(
+            &tx,
+            "UPDATE coupon SET status = 2 \
+             WHERE valid_until = ? AND coupon_id BETWEEN ? AND ? AND status = 0",
+            "UPDATE coupon FORCE INDEX (coupon_valid_until) SET status = 2 \
+             WHERE valid_until = ? AND coupon_id BETWEEN ? AND ? AND status = 0",
+        );
         let values = vec![until.as_millis().into(), low.into(), high.into()];
         changed += execute(&tx, sql, values).await?;
     }

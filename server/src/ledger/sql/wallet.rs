@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, QueryResult, Value};
 
 use super::{
     rows::{self, COUPON_COLUMNS, HOLDING_COLUMNS, get},
-    statement::{Texts, query, query_by_keys},
+    statement::{Texts, dialect, query, query_by_keys},
 };
 use crate::ledger::{Holding, HoldingCursor, LedgerError, StoredCoupon};
 
@@ -20,16 +20,34 @@ static NAMED: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(&head, "?", ")")
 });
 
-static PAGE: LazyLock<String> = LazyLock::new(|| page_sql(""));
-static PAGE_OF_TEMPLATE: LazyLock<String> = LazyLock::new(|| page_sql("AND c.template_id = ? "));
+/// A query that names the user's index, for SQLite and for MySQL: ordered by id, the planner would
+/// rather walk the whole table.
+struct ByUser {
+    sqlite: String,
+    mysql: String,
+}
 
-/// The user's index is named: ordered by id, the planner would rather walk the whole table.
-fn page_sql(filter: &str) -> String {
-    format!(
-        "SELECT {COUPON_COLUMNS}, r.order_id FROM coupon AS c INDEXED BY coupon_user \
-         LEFT JOIN redemption AS r ON r.redemption_id = c.redemption_id \
-         WHERE c.user_id = ? {filter}AND c.coupon_id < ? ORDER BY c.coupon_id DESC LIMIT ?"
-    )
+impl ByUser {
+    fn new(text: impl Fn(&str) -> String) -> Self {
+        Self { sqlite: text("INDEXED BY coupon_user"), mysql: text("FORCE INDEX (coupon_user)") }
+    }
+
+    fn on(&self, db: &impl ConnectionTrait) -> &str {
+        dialect(db, &self.sqlite, &self.mysql)
+    }
+}
+
+static PAGE: LazyLock<ByUser> = LazyLock::new(|| page_sql(""));
+static PAGE_OF_TEMPLATE: LazyLock<ByUser> = LazyLock::new(|| page_sql("AND c.template_id = ? "));
+
+fn page_sql(filter: &str) -> ByUser {
+    ByUser::new(|index| {
+        format!(
+            "SELECT {COUPON_COLUMNS}, r.order_id FROM coupon AS c {index} \
+             LEFT JOIN redemption AS r ON r.redemption_id = c.redemption_id \
+             WHERE c.user_id = ? {filter}AND c.coupon_id < ? ORDER BY c.coupon_id DESC LIMIT ?"
+        )
+    })
 }
 
 fn stored(row: &QueryResult) -> Result<StoredCoupon, LedgerError> {
@@ -49,7 +67,7 @@ pub(super) async fn page(
     values.push(before.map_or(i64::MAX, CouponId::get).into());
     values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
     let sql = if template.is_some() { &PAGE_OF_TEMPLATE } else { &PAGE };
-    query(db, sql, values).await?.iter().map(stored).collect()
+    query(db, sql.on(db), values).await?.iter().map(stored).collect()
 }
 
 /// One coupon of a user.
@@ -76,16 +94,18 @@ pub(super) async fn live(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<Coupon>, LedgerError> {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "SELECT {COUPON_COLUMNS} FROM coupon AS c INDEXED BY coupon_user \
-             WHERE c.user_id = ? AND c.valid_until > ? AND c.status IN (0, 3) \
-             ORDER BY c.coupon_id DESC LIMIT ?"
-        )
+    static SQL: LazyLock<ByUser> = LazyLock::new(|| {
+        ByUser::new(|index| {
+            format!(
+                "SELECT {COUPON_COLUMNS} FROM coupon AS c {index} \
+                 WHERE c.user_id = ? AND c.valid_until > ? AND c.status IN (0, 3) \
+                 ORDER BY c.coupon_id DESC LIMIT ?"
+            )
+        })
     });
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let values = vec![user.get().into(), now.as_millis().into(), limit.into()];
-    query(db, &SQL, values).await?.iter().map(rows::coupon).collect()
+    query(db, SQL.on(db), values).await?.iter().map(rows::coupon).collect()
 }
 
 /// The user's coupons among those named.

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use coupon_domain::{Rejection, stock::deal};
-use coupon_server::ledger::NotGiven;
+use coupon_server::ledger::{Granted, NotGiven};
 use futures::future::join_all;
 
 use crate::conformance::fixture::{Offer, World, refused, users_of_bucket};
@@ -119,27 +119,39 @@ pub(crate) async fn nothing_is_given_once_closed(world: &mut World) {
     assert_eq!(usize::try_from(world.stock(template.id).await.1), Ok(won + 1));
 }
 
-// R17: stock is dealt out evenly, closed at first, and a repeated transfer changes nothing.
+// R17: stock is dealt out evenly, closed at first, and a repeated grant changes nothing.
 pub(crate) async fn a_grant_arrives_once(world: &mut World) {
     let template = world.publish(Offer { total: 10, buckets: 4, ..Offer::default() }).await;
+    let dealt = |total: i64, shards: u16| {
+        let shares = deal(total, usize::from(shards));
+        shares.into_iter().flat_map(|share| deal(share, 4)).collect::<Vec<_>>()
+    };
     let granted = |rows: Vec<(u16, coupon_domain::stock::Bucket)>| {
         rows.into_iter().map(|(_, row)| row.granted).collect::<Vec<_>>()
     };
     let rows = world.ledger().buckets(template.id).await.expect("buckets");
     assert!(rows.iter().all(|(_, row)| row.open && row.issued == 0));
-    assert_eq!(granted(rows), deal(10, 4));
-    let publish = format!("publish:{}", template.id);
-    for _ in 0..2 {
-        let again = world.ledger().grant(template.id, 4, &publish, 10, world.now).await;
-        again.expect("repeated");
+    assert_eq!(granted(rows), dealt(10, world.ledger().shards()));
+    for total in [10, 7] {
+        let again = world.ledger().grant(template.id, 9, total).await;
+        assert_eq!(again, Ok(Granted { buckets: 4, pieces: 0 }), "the first number stands");
         world.restart().await;
     }
     let rows = world.ledger().buckets(template.id).await.expect("buckets");
-    assert_eq!(granted(rows), deal(10, 4));
-    world.raise(&template, 15).await;
+    assert_eq!(granted(rows), dealt(10, world.ledger().shards()));
+    let raised = world.raise(&template, 15).await;
     assert_eq!(world.stock(template.id).await, (15, 0));
     let rows = world.ledger().buckets(template.id).await.expect("buckets");
     assert!(rows.iter().all(|(_, row)| row.open), "a raise leaves open what is open");
+    let grants = (16..=40).map(|total| {
+        let (ledger, id) = (Arc::clone(world.ledger()), template.id);
+        tokio::spawn(async move { ledger.grant(id, 4, total).await.expect("granted").pieces })
+    });
+    let added: i64 = join_all(grants).await.into_iter().map(|added| added.expect("ended")).sum();
+    assert_eq!(added, 25, "grants at once add up to the largest total");
+    world.raise(&raised, 41).await;
+    let rows = world.ledger().buckets(template.id).await.expect("buckets");
+    assert_eq!(granted(rows), dealt(41, world.ledger().shards()), "raises leave it even");
 }
 
 // R44: "sold out" is true for one total alone.

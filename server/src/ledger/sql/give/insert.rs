@@ -10,17 +10,19 @@ use crate::ledger::{
     LedgerError,
     sql::{
         rows::{coupon_id, get},
-        statement::{Texts, cuts, execute, query_by_keys},
+        statement::{Texts, execute, query_by_keys, repeat},
     },
 };
 
 static INSERT: LazyLock<Texts> = LazyLock::new(|| {
-    Texts::new(
-        "INSERT OR IGNORE INTO coupon (coupon_id, user_id, template_id, claim_no, \
-         template_version, request_id, fingerprint, source, claimed_at, valid_until) VALUES ",
-        "(?,?,?,?,?,?,?,?,?,?)",
-        "",
-    )
+    let insert = |verb: &'static str| {
+        let head = format!(
+            "{verb} INTO coupon (coupon_id, user_id, template_id, claim_no, \
+             template_version, request_id, fingerprint, source, claimed_at, valid_until) VALUES "
+        );
+        move |rows| repeat(&head, "(?,?,?,?,?,?,?,?,?,?)", rows, "")
+    };
+    Texts::per_backend(insert("INSERT OR IGNORE"), insert("INSERT IGNORE"))
 });
 
 static PRESENT: LazyLock<Texts> = LazyLock::new(|| {
@@ -34,11 +36,12 @@ pub(super) async fn insert(
 ) -> Result<HashSet<CouponId>, LedgerError> {
     let mut inserted: HashSet<CouponId> = wanted.iter().map(|coupon| coupon.id).collect();
     let mut rest = wanted;
-    for rows in cuts(wanted.len()) {
+    let texts = INSERT.on(tx);
+    for rows in texts.cuts(wanted.len()) {
         let (portion, after) = rest.split_at(rows);
         rest = after;
         let values = portion.iter().flat_map(values).collect();
-        let count = execute(tx, INSERT.of(rows), values).await?;
+        let count = execute(tx, texts.of(rows), values).await?;
         if usize::try_from(count).ok() != Some(rows) {
             let present = present(tx, portion).await?;
             let lost = portion.iter().filter(|coupon| !present.contains(&coupon.id));

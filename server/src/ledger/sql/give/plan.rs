@@ -17,8 +17,9 @@ use crate::{
     ledger::{
         GiveCommand, Given, GivenCoupon, LedgerError, NotGiven,
         sql::{
+            refill::Proofs,
             rows::{HOLDING_COLUMNS, get, holding},
-            statement::{Texts, query_by_keys},
+            statement::{Texts, query_by_keys, repeat},
         },
     },
     mint::Mint,
@@ -37,19 +38,28 @@ pub(super) struct Member {
     /// fails leaves the outcome unknown.
     pub(super) unsettled: bool,
     pub(super) outcome: Option<Result<Given, NotGiven>>,
+    /// This shard has too little for it, others may have more.
+    pub(super) short: bool,
 }
 
 impl Member {
     pub(super) fn new(command: GiveCommand) -> Self {
         let read_first = command.pieces > 1 || command.template.rules.per_user_limit > 1;
-        let (count_stock, unsettled) = (false, false);
-        Self { command, read_first, count_stock, tries: 0, unsettled, outcome: None }
+        let (count_stock, unsettled, short) = (false, false, false);
+        Self { command, read_first, count_stock, tries: 0, unsettled, outcome: None, short }
+    }
+
+    /// Whether this writer has nothing more to do for it.
+    pub(super) fn is_done(&self) -> bool {
+        self.short || self.outcome.is_some()
     }
 }
 
 /// What a round says of a member.
 pub(super) enum Verdict {
     Done(Result<Given, NotGiven>),
+    /// This shard has too little.
+    Short,
     /// Lost a race: read in the next round.
     Again,
 }
@@ -73,23 +83,36 @@ pub(super) struct Held {
 
 type HeldByUser = HashMap<(UserId, TemplateId), Vec<Held>>;
 
-static HELD: LazyLock<Texts> = LazyLock::new(|| {
-    let head = "WITH wanted (user_id, template_id) AS (VALUES ";
-    let tail = format!(
-        ") SELECT DISTINCT {} FROM wanted CROSS JOIN coupon AS c \
-         ON c.user_id = wanted.user_id AND c.template_id = wanted.template_id \
-         WHERE c.claim_no > 0 ORDER BY c.user_id, c.template_id, c.claim_no",
-        HOLDING_COLUMNS
-            .split(", ")
-            .map(|column| format!("c.{column}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
-    Texts::new(head, "(?,?)", &tail)
-});
+static HELD: LazyLock<Texts> = LazyLock::new(|| held(""));
+/// As [`HELD`], waiting for whoever is writing these rows.
+static HELD_FOR_CERTAIN: LazyLock<Texts> = LazyLock::new(|| held(" FOR UPDATE"));
+
+/// On SQLite, where there is one writer, nothing has to be locked.
+fn held(lock: &str) -> Texts {
+    let columns: Vec<String> =
+        HOLDING_COLUMNS.split(", ").map(|column| format!("c.{column}")).collect();
+    let columns = columns.join(", ");
+    let order = "c.claim_no > 0 ORDER BY c.user_id, c.template_id, c.claim_no";
+    let sqlite = |rows| {
+        let tail = format!(
+            ") SELECT DISTINCT {columns} FROM wanted CROSS JOIN coupon AS c \
+             ON c.user_id = wanted.user_id AND c.template_id = wanted.template_id WHERE {order}"
+        );
+        repeat("WITH wanted (user_id, template_id) AS (VALUES ", "(?,?)", rows, &tail)
+    };
+    let mysql = |rows| {
+        let head = format!(
+            "SELECT {columns} FROM coupon AS c FORCE INDEX (coupon_user) \
+             WHERE (c.user_id, c.template_id) IN ("
+        );
+        repeat(&head, "(?,?)", rows, &format!(") AND {order}{lock}"))
+    };
+    Texts::per_backend(sqlite, mysql)
+}
 
 /// The rows that members must see before they write, by (user, template). Users without rows have
-/// an empty entry: they were looked up.
+/// an empty entry: they were looked up. With a member whose commit was not answered, the read waits
+/// until whatever still holds such rows has ended: a plain read proves nothing about it.
 pub(super) async fn read_held(
     tx: &impl ConnectionTrait,
     round: &[&Member],
@@ -100,7 +123,9 @@ pub(super) async fn read_held(
         .map(|member| (member.command.user, member.command.template.id))
         .collect();
     let mut held: HeldByUser = keys.iter().map(|key| (*key, Vec::new())).collect();
-    let rows = query_by_keys(tx, &HELD, &keys, |(user, template), values| {
+    let unsettled = round.iter().any(|member| member.unsettled);
+    let texts = if unsettled { &HELD_FOR_CERTAIN } else { &HELD };
+    let rows = query_by_keys(tx, texts, &keys, |(user, template), values| {
         values.extend([user.get().into(), template.get().into()]);
     });
     for row in rows.await? {
@@ -135,6 +160,8 @@ enum Part {
     Wants { first: i64 },
     /// Has inserted these.
     Has(Vec<GivenCoupon>),
+    /// This shard has too little.
+    Short,
     /// Clashed.
     Again,
 }
@@ -200,8 +227,9 @@ impl Plan {
         }
     }
 
-    /// Gives stock to the members in their order, each all or nothing.
-    pub(super) fn allot(&mut self, round: &[&Member]) {
+    /// Gives stock to the members in their order, each all or nothing. `proofs`: what is known of the
+    /// stock of all shards, where this is one of several.
+    pub(super) fn allot(&mut self, round: &[&Member], proofs: Option<&Proofs>) {
         for (part, member) in self.parts.iter_mut().zip(round) {
             let Part::Wants { .. } = part else { continue };
             let command = &member.command;
@@ -215,7 +243,13 @@ impl Plan {
                 // A replay comes before any refusal: look for one first.
                 *part = Part::Again;
             } else if open {
-                *part = Part::Done(Err(stock.refusal(pieces)));
+                *part = match proofs {
+                    None => Part::Done(Err(stock.refusal(pieces))),
+                    Some(proofs) if proofs.prove_sold_out(&command.template, pieces) => {
+                        Part::Done(Err(Rejection::SoldOut.into()))
+                    }
+                    Some(_) => Part::Short,
+                };
             } else {
                 *part = Part::Done(Err(NotGiven::Closed));
             }
@@ -236,8 +270,11 @@ impl Plan {
         let mut taking: Vec<_> = parts
             .filter_map(|(member, (part, entry))| Some((member, wants(part)?, &entry.command)))
             .collect();
-        // Ids minted in one 1024th of a second are ordered by slot.
-        taking.sort_unstable_by_key(|(_, _, command)| command.user.slot());
+        // Ids minted in one 1024th of a second are ordered by slot. The rest of the key makes the
+        // order the same in every group: two that meet wait for each other, neither blocks both.
+        taking.sort_unstable_by_key(|(_, _, command)| {
+            (command.user.slot(), command.user, command.template.id)
+        });
         let mut wanted = Vec::with_capacity(taking.len());
         for (member, first, command) in taking {
             let valid_until = command.template.validity(command.at).valid_until;
@@ -288,11 +325,14 @@ impl Plan {
         true
     }
 
-    /// Whoever was told "sold out" because of a member that then took nothing is judged again.
+    /// Whoever fell short because of a member that then took nothing is judged again.
     fn reconsider(&mut self, round: &[&Member], clashed: &HashSet<TemplateId>) {
         for (part, member) in self.parts.iter_mut().zip(round) {
-            let sold_out = matches!(part, Part::Done(Err(NotGiven::Refused(Rejection::SoldOut))));
-            if sold_out && clashed.contains(&member.command.template.id) {
+            let fell_short = matches!(
+                part,
+                Part::Short | Part::Done(Err(NotGiven::Refused(Rejection::SoldOut)))
+            );
+            if fell_short && clashed.contains(&member.command.template.id) {
                 *part = Part::Again;
             }
         }
@@ -319,6 +359,7 @@ impl Plan {
         let verdict = |part| match part {
             Part::Done(outcome) => Verdict::Done(outcome),
             Part::Has(coupons) => Verdict::Done(Ok(Given { coupons, replayed: false })),
+            Part::Short => Verdict::Short,
             Part::Wants { .. } | Part::Again => Verdict::Again,
         };
         self.parts.into_iter().map(verdict).collect()
@@ -343,7 +384,7 @@ impl Stock {
         }
     }
 
-    /// Why `pieces` cannot be had. "Sold out" is said only when the pieces given add up to the total,
+    /// Why `pieces` cannot be had where this is all the stock there is. "Sold out" is said only when the pieces given add up to the total,
     /// or when fewer are left than this member wants.
     fn refusal(&self, pieces: i64) -> NotGiven {
         let issued: i64 = self.buckets.iter().map(|bucket| bucket.issued).sum();

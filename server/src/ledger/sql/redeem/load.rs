@@ -18,34 +18,65 @@ use crate::ledger::{
     LedgerError, RedeemCommand,
     sql::{
         rows::{self, COUPON_COLUMNS, REDEMPTION_COLUMNS},
-        statement::{Texts, query, query_by_keys},
+        statement::{Texts, query, query_by_keys, repeat},
     },
 };
 
+// On MySQL every row that a group may change is locked as it is read, and stays as it was read until
+// the group is written; on SQLite there is one writer. Orders are locked in the order of their index,
+// which is the same for all.
+
 static BY_ORDER: LazyLock<Texts> = LazyLock::new(|| {
-    let tail = format!(
-        ") SELECT DISTINCT {REDEMPTION_COLUMNS} FROM wanted CROSS JOIN redemption AS r \
-         ON r.user_id = wanted.user_id AND r.order_id = wanted.order_id ORDER BY r.redemption_id"
-    );
-    Texts::new("WITH wanted (user_id, order_id) AS (VALUES ", "(?,?)", &tail)
+    let sqlite = |rows| {
+        let tail = format!(
+            ") SELECT DISTINCT {REDEMPTION_COLUMNS} FROM wanted CROSS JOIN redemption AS r \
+             ON r.user_id = wanted.user_id AND r.order_id = wanted.order_id \
+             ORDER BY r.redemption_id"
+        );
+        repeat("WITH wanted (user_id, order_id) AS (VALUES ", "(?,?)", rows, &tail)
+    };
+    let mysql = |rows| {
+        let head = format!(
+            "SELECT {REDEMPTION_COLUMNS} FROM redemption AS r FORCE INDEX (redemption_order) \
+             WHERE (r.user_id, r.order_id) IN ("
+        );
+        repeat(&head, "(?,?)", rows, ") FOR UPDATE")
+    };
+    Texts::per_backend(sqlite, mysql)
 });
 
 static BY_ID: LazyLock<Texts> = LazyLock::new(|| {
     let head =
         format!("SELECT {REDEMPTION_COLUMNS} FROM redemption AS r WHERE r.redemption_id IN (");
-    Texts::new(&head, "?", ") ORDER BY r.redemption_id")
+    locking(head, "ORDER BY r.redemption_id")
 });
 
 static COUPONS: LazyLock<Texts> = LazyLock::new(|| {
     let head = format!("SELECT {COUPON_COLUMNS} FROM coupon AS c WHERE c.coupon_id IN (");
-    Texts::new(&head, "?", ") ORDER BY c.coupon_id")
+    locking(head, "ORDER BY c.coupon_id")
 });
 
+fn locking(head: String, order: &str) -> Texts {
+    let (sqlite, mysql) = (format!(") {order}"), format!(") {order} FOR UPDATE"));
+    Texts::per_backend(
+        |rows| repeat(&head, "?", rows, &sqlite),
+        |rows| repeat(&head, "?", rows, &mysql),
+    )
+}
+
 static REFUNDS: LazyLock<Texts> = LazyLock::new(|| {
-    let tail = ") SELECT DISTINCT f.redemption_id, f.request_id, f.coupons \
-                FROM wanted CROSS JOIN refund AS f ON f.user_id = wanted.user_id \
-                AND f.order_id = wanted.order_id AND f.request_id = wanted.request_id";
-    Texts::new("WITH wanted (user_id, order_id, request_id) AS (VALUES ", "(?,?,?)", tail)
+    let sqlite = |rows| {
+        let tail = ") SELECT DISTINCT f.redemption_id, f.request_id, f.coupons \
+                    FROM wanted CROSS JOIN refund AS f ON f.user_id = wanted.user_id \
+                    AND f.order_id = wanted.order_id AND f.request_id = wanted.request_id";
+        repeat("WITH wanted (user_id, order_id, request_id) AS (VALUES ", "(?,?,?)", rows, tail)
+    };
+    let mysql = |rows| {
+        let head = "SELECT f.redemption_id, f.request_id, f.coupons FROM refund AS f \
+                    FORCE INDEX (PRIMARY) WHERE (f.user_id, f.order_id, f.request_id) IN (";
+        repeat(head, "(?,?,?)", rows, ")")
+    };
+    Texts::per_backend(sqlite, mysql)
 });
 
 /// Enters into a book every row that the group's commands may read or change, and says which

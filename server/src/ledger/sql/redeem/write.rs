@@ -16,7 +16,7 @@ use crate::{
         LedgerError,
         sql::{
             alarms, rows,
-            statement::{Texts, cuts, execute},
+            statement::{ROWS_MAX, Texts, execute, is_mysql, repeat},
         },
     },
     mint::Mint,
@@ -38,6 +38,7 @@ static INSERT_REDEMPTIONS: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(head, "(?,?,?,?,?,?,?,?,?,?,?)", "")
 });
 
+/// On MySQL the rows are written over by primary key: see [`write_over`].
 static UPDATE_REDEMPTIONS: LazyLock<Texts> = LazyLock::new(|| {
     let head = "WITH new (id, state, evaluation, first_locked_at, locked_until, closed_at, locks, \
                 close_request_id, close_fingerprint, loaded_state) AS (VALUES ";
@@ -47,9 +48,23 @@ static UPDATE_REDEMPTIONS: LazyLock<Texts> = LazyLock::new(|| {
                 close_request_id = new.close_request_id, \
                 close_fingerprint = new.close_fingerprint FROM new \
                 WHERE redemption.redemption_id = new.id AND redemption.state = new.loaded_state";
-    Texts::new(head, "(?,?,?,?,?,?,?,?,?,?)", tail)
+    let mysql_head = "INSERT INTO redemption (redemption_id, state, evaluation, first_locked_at, \
+                      locked_until, closed_at, locks, close_request_id, close_fingerprint, \
+                      user_id, order_id) VALUES ";
+    let mysql_tail = " ON DUPLICATE KEY UPDATE state = VALUES(state), \
+                      evaluation = VALUES(evaluation), \
+                      first_locked_at = VALUES(first_locked_at), \
+                      locked_until = VALUES(locked_until), closed_at = VALUES(closed_at), \
+                      locks = VALUES(locks), close_request_id = VALUES(close_request_id), \
+                      close_fingerprint = VALUES(close_fingerprint)";
+    Texts::per_backend(
+        |rows| repeat(head, "(?,?,?,?,?,?,?,?,?,?)", rows, tail),
+        |rows| repeat(mysql_head, "(?,?,?,?,?,?,?,?,?,?,?)", rows, mysql_tail),
+    )
 });
 
+/// On MySQL the rows are written over by primary key: see [`write_over`]. The request id and the
+/// fingerprint, which are not loaded and never change, stand there only because a row needs them.
 static UPDATE_COUPONS: LazyLock<Texts> = LazyLock::new(|| {
     let head = "WITH new (id, status, redemption_id, locked_until, used_at, valid_until, \
                 loaded_status, loaded_redemption) AS (VALUES ";
@@ -58,7 +73,17 @@ static UPDATE_COUPONS: LazyLock<Texts> = LazyLock::new(|| {
                 valid_until = new.valid_until FROM new \
                 WHERE coupon.coupon_id = new.id AND coupon.status = new.loaded_status \
                 AND coupon.redemption_id IS new.loaded_redemption";
-    Texts::new(head, "(?,?,?,?,?,?,?,?)", tail)
+    let mysql_head = "INSERT INTO coupon (coupon_id, status, redemption_id, locked_until, used_at, \
+                      valid_until, user_id, template_id, claim_no, template_version, claimed_at, \
+                      request_id, fingerprint) VALUES ";
+    let mysql_tail = " ON DUPLICATE KEY UPDATE status = VALUES(status), \
+                      redemption_id = VALUES(redemption_id), \
+                      locked_until = VALUES(locked_until), used_at = VALUES(used_at), \
+                      valid_until = VALUES(valid_until)";
+    Texts::per_backend(
+        |rows| repeat(head, "(?,?,?,?,?,?,?,?)", rows, tail),
+        |rows| repeat(mysql_head, "(?,?,?,?,?,?,?,?,?,?,?,'',0)", rows, mysql_tail),
+    )
 });
 
 /// Writes the changes, redemptions before coupons; answers the alarms that now exist.
@@ -88,12 +113,17 @@ async fn put_redemptions(
     entries: &[Entry<Redemption>],
 ) -> Result<(), LedgerError> {
     let (mut inserts, mut updates) = (Vec::new(), Vec::new());
+    let over = is_mysql(tx);
     for Entry { loaded, current } in entries {
         let mut values = redemption_values(current)?;
         match loaded {
             None => {
                 values.extend([current.user.get().into(), current.order.as_str().into()]);
                 inserts.push(values);
+            }
+            Some(_) if over => {
+                values.extend([current.user.get().into(), current.order.as_str().into()]);
+                updates.push(values);
             }
             Some(loaded) => {
                 values.push(loaded.state.to_stored().into());
@@ -102,6 +132,9 @@ async fn put_redemptions(
         }
     }
     write_rows(tx, &INSERT_REDEMPTIONS, inserts, "redemption").await?;
+    if over {
+        return write_over(tx, &UPDATE_REDEMPTIONS, &updates, "redemption").await;
+    }
     write_rows(tx, &UPDATE_REDEMPTIONS, updates, "redemption").await
 }
 
@@ -125,21 +158,38 @@ async fn put_coupons(
     entries: &[Entry<Coupon>],
 ) -> Result<(), LedgerError> {
     let mut updates = Vec::with_capacity(entries.len());
+    let over = is_mysql(tx);
     for Entry { loaded, current } in entries {
         let Some(loaded) = loaded else {
             insert_reissued(tx, current).await?;
             continue;
         };
-        updates.push(vec![
+        let mut values: Vec<Value> = vec![
             current.id.get().into(),
             current.status.to_stored().into(),
             current.redemption.map(RedemptionId::get).into(),
             current.locked_until.map(Timestamp::as_millis).into(),
             current.used_at.map(Timestamp::as_millis).into(),
             current.valid_until.as_millis().into(),
-            loaded.status.to_stored().into(),
-            loaded.redemption.map(RedemptionId::get).into(),
-        ]);
+        ];
+        if over {
+            values.extend([
+                current.user.get().into(),
+                current.template.get().into(),
+                current.claim_no.into(),
+                current.template_version.into(),
+                current.claimed_at.as_millis().into(),
+            ]);
+        } else {
+            values.extend([
+                loaded.status.to_stored().into(),
+                loaded.redemption.map(RedemptionId::get).into(),
+            ]);
+        }
+        updates.push(values);
+    }
+    if over {
+        return write_over(tx, &UPDATE_COUPONS, &updates, "coupon").await;
     }
     write_rows(tx, &UPDATE_COUPONS, updates, "coupon").await
 }
@@ -154,9 +204,10 @@ async fn write_rows(
 ) -> Result<(), LedgerError> {
     let mut left = rows.len();
     let mut rows = rows.into_iter();
-    for size in cuts(left) {
+    let lists = texts.on(tx);
+    for size in lists.cuts(left) {
         let values = rows.by_ref().take(size).flatten().collect();
-        let touched = execute(tx, texts.of(size), values).await?;
+        let touched = execute(tx, lists.of(size), values).await?;
         if usize::try_from(touched).ok() != Some(size) {
             let text = format!("{touched} of {size} rows of {what} are as they were loaded");
             return Err(LedgerError::Corrupt(text));
@@ -164,6 +215,34 @@ async fn write_rows(
         left -= size;
     }
     debug_assert_eq!(left, 0, "every row has a size");
+    Ok(())
+}
+
+/// Writes loaded rows over on MySQL, where one statement that updates many rows, each in its own way,
+/// would have to join. `INSERT .. ON DUPLICATE KEY UPDATE` is safe here because each row exists, was
+/// locked as it was read and stays so until the end of the transaction: it can only hit that row. The
+/// count proves it: 2 for a row that was changed, 1 for one that was inserted, and 1 for a row given
+/// once more to fill up the text, which is then as it should be (sqlx counts rows found).
+async fn write_over(
+    tx: &impl ConnectionTrait,
+    texts: &Texts,
+    rows: &[Vec<Value>],
+    what: &str,
+) -> Result<(), LedgerError> {
+    for portion in rows.chunks(ROWS_MAX) {
+        let Some(last) = portion.last() else { break };
+        let (text, size) = texts.on(tx).padded(portion.len());
+        let padded = portion.iter().chain(std::iter::repeat_n(last, size - portion.len()));
+        let touched = execute(tx, text, padded.flatten().cloned().collect()).await?;
+        if usize::try_from(touched).ok() != Some(size + portion.len()) {
+            let text = format!(
+                "{touched} of {} counted writing over {} rows of {what}",
+                size + portion.len(),
+                portion.len()
+            );
+            return Err(LedgerError::Corrupt(text));
+        }
+    }
     Ok(())
 }
 
@@ -218,7 +297,8 @@ pub(in crate::ledger::sql) async fn log(
     at: Timestamp,
 ) -> Result<(), LedgerError> {
     let mut rest = operations;
-    for rows in cuts(operations.len()) {
+    let texts = LOG.on(tx);
+    for rows in texts.cuts(operations.len()) {
         let (portion, after) = rest.split_at(rows);
         rest = after;
         let ids: Vec<i64> = portion.iter().map(|_| mint.operation()).collect::<Result<_, _>>()?;
@@ -236,7 +316,7 @@ pub(in crate::ledger::sql) async fn log(
                 at.as_millis().into(),
             ]
         });
-        execute(tx, LOG.of(rows), values.collect::<Vec<Value>>()).await?;
+        execute(tx, texts.of(rows), values.collect::<Vec<Value>>()).await?;
     }
     Ok(())
 }
