@@ -16,6 +16,7 @@ use crate::{
     config::ClientConfig,
     error::ClientError,
     pool::Pool,
+    read_token::LatestToken,
     retry::{self, RetryPolicy},
 };
 
@@ -33,6 +34,8 @@ struct Shared {
     pool: Pool,
     retry: RetryPolicy,
     deadline: Duration,
+    /// So that reads see what was written before them, also from replicas.
+    written: LatestToken,
 }
 
 impl CouponClient {
@@ -43,7 +46,14 @@ impl CouponClient {
             .await
             .map_err(|status| ClientError::new("connect", 0, status))?;
         let retry = RetryPolicy::new(&config);
-        Ok(Self { shared: Arc::new(Shared { pool, retry, deadline: config.deadline }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pool,
+                retry,
+                deadline: config.deadline,
+                written: LatestToken::default(),
+            }),
+        })
     }
 
     /// Sends `request` until there is an answer, a failure that another attempt would not mend, or
@@ -66,9 +76,13 @@ impl CouponClient {
             let left = until.saturating_duration_since(Instant::now());
             let mut message = tonic::Request::new(request.clone());
             message.set_timeout(left);
+            self.shared.written.put(message.metadata_mut());
             let answer = timeout(left, send(self.shared.pool.pick(), message)).await;
             let status = match answer {
-                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Ok(response)) => {
+                    self.shared.written.take(response.metadata());
+                    return Ok(response.into_inner());
+                }
                 Ok(Err(status)) => retry::normalize(status),
                 Err(_elapsed) => retry::deadline_exceeded(),
             };

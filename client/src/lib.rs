@@ -28,6 +28,7 @@ mod client;
 mod config;
 mod error;
 mod pool;
+mod read_token;
 mod request_id;
 mod retry;
 

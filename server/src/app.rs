@@ -74,7 +74,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
         .max_concurrent_streams(server.concurrent_streams_max)
         .http2_keepalive_interval(Some(Duration::from_secs(server.keepalive_interval_s)))
         .http2_keepalive_timeout(Some(Duration::from_secs(server.keepalive_timeout_s)))
-        .layer(policy::stack(server, serving))
+        .layer(policy::stack(&config, serving))
         .add_routes(routes)
         .add_service(health_service)
         .serve_with_incoming_shutdown(incoming, stop_listening.clone().cancelled_owned());

@@ -25,13 +25,16 @@ mod holds;
 mod limits;
 mod oplog;
 mod requests;
+mod shards;
 mod snapshot;
 mod splits;
 mod stock;
 
 pub use self::snapshot::AuditError;
 use self::snapshot::Snapshot;
-use crate::config::Config;
+use sqlx::SqliteConnection;
+
+use crate::config::{BackendKind, Config};
 
 /// What an audit found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +63,32 @@ impl Report {
     }
 }
 
-/// Audits the embedded ledger in the configured data folder.
+/// Audits the embedded ledger in the configured data folder, or the distributed one in its databases.
 ///
 /// # Errors
 /// An [`AuditError`] when there is nothing to audit or the program does not know the schema;
 /// anything else when the database cannot be read.
 pub async fn run(config: &Config) -> anyhow::Result<Report> {
-    let mut connection = snapshot::connect(&config.storage).await?;
-    let mut snapshot = Snapshot::begin(&mut connection).await?;
+    match config.backend.kind {
+        BackendKind::Embedded => {
+            let mut connection = snapshot::connect(&config.storage).await?;
+            check(&mut connection).await
+        }
+        BackendKind::Distributed => {
+            let mut copy = Box::pin(shards::Copy::of(&config.mysql)).await?;
+            let mut connection = shards::open(&copy.database(), config.storage.cache_kib).await?;
+            let mut report = check(&mut connection).await?;
+            for (id, found) in std::mem::take(&mut copy.findings) {
+                let checks = report.checks.iter_mut().filter(|check| check.id == id);
+                checks.for_each(|check| check.violations.extend(found.clone().into_violations()));
+            }
+            Ok(report)
+        }
+    }
+}
+
+async fn check(connection: &mut SqliteConnection) -> anyhow::Result<Report> {
+    let mut snapshot = Snapshot::begin(connection).await?;
     let checks = vec![
         buckets::check(&mut snapshot).await?,
         limits::check(&mut snapshot).await?,

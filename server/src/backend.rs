@@ -75,6 +75,7 @@ pub async fn migrate(databases: &Databases) -> anyhow::Result<Vec<String>> {
 }
 
 async fn migrate_one<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::Result<Vec<String>> {
+    let lock = mysql::lock_migrations(db).await?;
     M::install(db).await.context("cannot write the table of migrations")?;
     refuse_newer::<M>(db).await?;
     let pending = M::get_pending_migrations(db).await?;
@@ -83,6 +84,7 @@ async fn migrate_one<M: MigratorTrait>(db: &DatabaseConnection) -> anyhow::Resul
     if !pending.is_empty() {
         M::up(db, None).await.context("cannot bring the schema up to date")?;
     }
+    lock.release().await?;
     Ok(names)
 }
 

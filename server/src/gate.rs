@@ -9,10 +9,14 @@
 //! - `Limit` is answered only from coupons that the ledger has committed.
 //! - Stock is set by [`Gate::load`] alone, from the ledger; admission takes from it, and settling
 //!   gives back what came to nothing. What is unknown is left alone.
-//! - An empty bucket takes from the template's other buckets before it is dry (R18).
+//! - Stock in another of the template's buckets is found (R18): an empty bucket takes from it before
+//!   it is dry, or the claim goes on as [`Verdict::Dry`] to the ledger, which does.
+//! - What a gate does not know of a user proves nothing, unless it cannot lose what it has known.
 
 pub mod embedded;
 pub mod loader;
+pub mod redis;
+pub mod winners;
 
 use std::sync::Arc;
 
@@ -77,19 +81,21 @@ pub trait Gate: Settle {
     async fn admit(&self, template: &Template, claim: GateClaim) -> Verdict;
 
     /// Looks for an earlier win of the same request.
-    async fn recall(&self, template: TemplateId, claim: GateClaim) -> Recall;
+    async fn recall(&self, template: &Template, claim: GateClaim) -> Recall;
 
     /// Gives a unit back that was set aside for a claim which never reached the ledger.
     fn give_back(&self, template: TemplateId, claim: GateClaim);
 
     /// Takes stock and holders of templates from the ledger. Claims of those templates are
-    /// [`Verdict::NotLoaded`] meanwhile.
+    /// [`Verdict::NotLoaded`] meanwhile. A gate that may forget holders learns many of them later, from
+    /// outcomes.
     ///
     /// # Errors
-    /// When the ledger cannot be read; nothing is loaded then.
+    /// When the ledger cannot be read, or the gate's store not be written; the load is to be repeated
+    /// then.
     async fn load(
         &self,
-        ledger: &dyn Ledger,
+        ledger: &Arc<dyn Ledger>,
         templates: &[Arc<Template>],
     ) -> Result<(), LedgerError>;
 

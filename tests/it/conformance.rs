@@ -6,6 +6,8 @@ mod embedded;
 pub(crate) mod fixture;
 mod gate;
 mod ledger;
+pub(crate) mod mysql;
+mod shards;
 mod pulsar;
 
 pub(crate) use embedded::sqlite_shaped;
@@ -128,7 +130,17 @@ macro_rules! stepped_alarm_suite {
 }
 
 ledger_suite!(ledger_sqlite, crate::conformance::embedded::ledger);
+ledger_suite!(ledger_sqlite_two_shards, crate::conformance::embedded::ledger_on_two_shards);
 ledger_suite!(ledger_sqlite_in_small_groups, crate::conformance::embedded::ledger_in_small_groups);
+ledger_suite!(distributed_ledger_mysql, crate::conformance::mysql::ledger);
+ledger_suite!(
+    distributed_ledger_mysql_two_shards,
+    crate::conformance::mysql::ledger_on_two_shards
+);
+ledger_suite!(
+    distributed_ledger_mysql_in_small_groups,
+    crate::conformance::mysql::ledger_in_small_groups
+);
 gate_suite!(gate_embedded, crate::conformance::embedded::gate);
 stepped_alarm_suite!(alarms_embedded_stepped, crate::conformance::embedded::alarms);
 alarm_suite!(alarms_embedded, crate::conformance::alarms::running::embedded);

@@ -11,6 +11,7 @@ mod demo;
 mod harness;
 mod issues;
 mod model;
+mod nodes;
 mod rejecting;
 mod replay;
 mod startup;

@@ -1,5 +1,6 @@
 //! What several nodes need of meta: numbers, leased loops, the slot map, each other's templates.
 
+mod distributed;
 mod leases;
 mod slots;
 mod templates;

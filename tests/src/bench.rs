@@ -6,6 +6,7 @@ pub mod confirm;
 pub mod cpu;
 pub mod distributed;
 pub mod echo;
+pub mod frame;
 #[cfg(test)]
 mod generator_tests;
 pub mod load;
@@ -18,6 +19,7 @@ mod m8;
 pub mod mysql;
 pub mod open;
 mod orders;
+pub mod ports;
 pub mod redis;
 pub mod report;
 mod rss;
@@ -70,6 +72,8 @@ pub struct Plan {
     pub rows_max: u64,
     /// Lock and confirm pairs in one measurement of M14.
     pub pairs: u64,
+    /// Coupons that expire in one measurement of M12.
+    pub expiring: u64,
 }
 
 impl Plan {
@@ -83,6 +87,7 @@ impl Plan {
             rows_large,
             rows_max: u64::MAX,
             pairs: 15_000,
+            expiring: 300_000,
         }
     }
 
@@ -96,6 +101,7 @@ impl Plan {
             rows_large: 10_000,
             rows_max: 10_000,
             pairs: 1_000,
+            expiring: 3_000,
         }
     }
 

@@ -101,6 +101,11 @@ impl Node {
         Ok(())
     }
 
+    /// What it is started with the next time.
+    pub fn options_mut(&mut self) -> &mut ServerOptions {
+        &mut self.options
+    }
+
     /// `http://127.0.0.1:PORT`; empty while it is down.
     pub fn endpoint(&self) -> String {
         self.process.as_ref().map(ServerProcess::endpoint).unwrap_or_default()

@@ -2,6 +2,7 @@
 //! gRPC.
 
 pub mod bench;
+pub mod chaos;
 pub mod cluster;
 pub mod demo;
 pub mod platform;

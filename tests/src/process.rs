@@ -37,6 +37,10 @@ pub struct ServerOptions {
     pub test_clock: Option<String>,
     /// Further arguments of `serve`.
     pub args: Vec<String>,
+    /// The program; `None` = [`server_binary`].
+    pub program: Option<PathBuf>,
+    /// Added to its environment.
+    pub envs: Vec<(String, String)>,
 }
 
 impl ServerOptions {
@@ -48,11 +52,18 @@ impl ServerOptions {
             config: None,
             test_clock: None,
             args: Vec::new(),
+            program: None,
+            envs: Vec::new(),
         }
     }
 
     fn command(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(server_binary()?);
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => server_binary()?,
+        };
+        let mut command = Command::new(program);
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         command.arg("serve").arg("--data-dir").arg(&self.data_dir);
         command.args(["--listen", self.listen.as_deref().unwrap_or("127.0.0.1:0")]);
         if let Some(config) = &self.config {

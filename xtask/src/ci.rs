@@ -29,7 +29,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     steps.step("release build", || cargo::build_binaries(true, true).map(drop));
     steps.step("test", || {
         let bin_dir = Some(cargo::target_dir()?.join("release"));
-        let outcome = suite::run(&suite::Options { quick: false, args: Vec::new(), bin_dir })?;
+        let outcome = suite::run(&suite::Options { embedded: false, args: Vec::new(), bin_dir })?;
         totals = outcome.totals;
         if !outcome.success {
             bail!("tests failed, or something did not compile");

@@ -1,5 +1,5 @@
-//! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `test`, `tidy`,
-//! `lint-proto` and `ci`.
+//! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `services`,
+//! `test`, `tidy`, `lint-proto` and `ci`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user on stdout")]
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -11,6 +11,7 @@ mod ci;
 mod lint_proto;
 mod program;
 mod run;
+mod services;
 mod suite;
 mod tidy;
 
@@ -48,10 +49,14 @@ enum Command {
     /// Measure, each bench beside its baseline
     #[command(disable_help_flag = true)]
     Bench(Passed),
-    /// Build what the tests need, run them all, and add up what the test binaries say
+    /// Start, watch and stop MariaDB, Redis Cluster and Pulsar for the distributed back end
+    #[command(subcommand)]
+    Services(services::Verb),
+    /// Build what the tests need, run them all, and add up what the test binaries say. Services come
+    /// from COUPON_TEST_*, else from `services up`, else are started for this run
     Test {
-        /// The quick subset: every test runs on the embedded back ends today, so this is all of
-        /// them with the crash storm cut short (COUPON_TEST_QUICK=1)
+        /// The quick subset, which needs no services: tests of the distributed back end are left out,
+        /// the crash storm is cut short (COUPON_TEST_QUICK=1)
         #[arg(long)]
         embedded: bool,
         /// Arguments for `cargo test`, after `--`: `-- -p coupon-domain lock`
@@ -91,8 +96,9 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(passed) => program::run("coupon-demo", &passed.args),
         Command::Replay(passed) => program::run("coupon-replay", &passed.args),
         Command::Bench(passed) => program::run("coupon-bench", &passed.args),
+        Command::Services(verb) => services::run(&verb),
         Command::Test { embedded, args } => {
-            let outcome = suite::run(&suite::Options { quick: embedded, args, bin_dir: None })?;
+            let outcome = suite::run(&suite::Options { embedded, args, bin_dir: None })?;
             println!("\n{}", outcome.totals);
             Ok(code(outcome.success))
         }

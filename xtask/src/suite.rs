@@ -10,12 +10,15 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::cargo;
+use crate::{cargo, services};
+
+/// Part of the path of every test that needs services.
+const DISTRIBUTED: &str = "distributed";
 
 /// Which tests, and against what.
 pub(crate) struct Options {
-    /// Cut the crash storm short.
-    pub(crate) quick: bool,
+    /// Leave out what needs services, and cut the crash storm short.
+    pub(crate) embedded: bool,
     /// Arguments for `cargo test`.
     pub(crate) args: Vec<OsString>,
     /// Folder of ready binaries for tests that start processes; none = they are built here.
@@ -83,20 +86,40 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         // them, and are built once.
         cargo::run_cargo(&["build", "--workspace", "--bins", "--tests"])?;
     }
-    if options.quick {
+    // Held until the tests have ended.
+    let services = if options.embedded {
         command.env("COUPON_TEST_QUICK", "1");
-    }
+        None
+    } else if starts_processes(&options.args) {
+        let lease = services::lease(options.bin_dir.as_deref());
+        Some(lease.context("the tests need services (`--embedded` runs those that do not)")?)
+    } else {
+        None
+    };
+    command.envs(services.iter().flat_map(|lease| lease.variables.clone()));
     command.args(["test", "--no-fail-fast"]);
     if !selects_packages(&options.args) {
         command.arg("--workspace");
     }
-    command.args(&options.args).stdout(Stdio::piped());
+    command.args(arguments(&options.args, options.embedded)).stdout(Stdio::piped());
 
     let mut child = command.spawn().context("cannot start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output to read")?;
     let totals = pass_through(BufReader::new(output))?;
     let success = child.wait().context("cannot wait for `cargo test`")?.success();
     Ok(Outcome { totals, success })
+}
+
+/// The arguments for `cargo test`; without services, what needs them is skipped by its name.
+fn arguments(given: &[OsString], embedded: bool) -> Vec<OsString> {
+    let mut args = given.to_vec();
+    if embedded {
+        if !args.iter().any(|arg| arg == "--") {
+            args.push("--".into());
+        }
+        args.extend(["--skip", DISTRIBUTED].map(OsString::from));
+    }
+    args
 }
 
 /// Whether the arguments name packages, so that not all are meant.
@@ -152,6 +175,17 @@ mod tests {
         assert!(starts_processes(&args(&["-p", "coupon-tests"])));
         assert!(starts_processes(&args(&["--package=coupon-tests"])));
         assert!(!starts_processes(&args(&["-p", "coupon-domain", "lock"])));
+    }
+
+    #[test]
+    fn without_services_the_test_binaries_skip_what_needs_them() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(arguments(&args(&["a"]), false), args(&["a"]));
+        assert_eq!(arguments(&args(&[]), true), args(&["--", "--skip", "distributed"]));
+        assert_eq!(
+            arguments(&args(&["-p", "x", "--", "--nocapture"]), true),
+            args(&["-p", "x", "--", "--nocapture", "--skip", "distributed"])
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 const TOLD_MAX: usize = 100;
 
 /// Violations, the first hundred in words.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Findings {
     told: Vec<String>,
     more: u64,

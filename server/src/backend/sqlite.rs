@@ -13,7 +13,7 @@ use super::Databases;
 use crate::{
     catalog::MetaConnections,
     config::{StorageConfig, Synchronous},
-    ledger::sql::ShardConnections,
+    ledger::sql::{LaneConnections, ShardConnections},
 };
 
 /// SQL texts that each connection keeps prepared: more than there are.
@@ -38,7 +38,11 @@ pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databa
     let read = connect(path, storage, readers, cache_kib).await.map_err(named)?;
     let checkpoint = connect(path, storage, 1, cache_kib).await.map_err(named)?;
     Ok(Databases {
-        shards: vec![ShardConnections { write: write.clone(), read: read.clone() }],
+        shards: vec![ShardConnections {
+            write: write.clone(),
+            read: read.clone(),
+            lanes: LaneConnections::Shared(write.clone()),
+        }],
         meta: MetaConnections { write, read },
         checkpoint: Some(checkpoint),
     })

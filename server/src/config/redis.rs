@@ -19,6 +19,8 @@ pub struct RedisConfig {
     pub password: String,
     /// Whether connections are encrypted. Default false.
     pub tls: bool,
+    /// How the keys of the gate begin: clusters may be shared. Default "coupon".
+    pub key_prefix: String,
     /// Connections per node of the cluster. Default 2.
     pub connections: usize,
     /// How long one call may take before the claims in it go to the ledger, in milliseconds. Default
@@ -44,6 +46,7 @@ impl Default for RedisConfig {
             username: String::new(),
             password: String::new(),
             tls: false,
+            key_prefix: "coupon".to_owned(),
             connections: 2,
             command_timeout_ms: 250,
             connect_timeout_ms: 500,
@@ -80,6 +83,13 @@ impl RedisConfig {
             if port.is_none() {
                 checks.refuse(format!("redis.nodes: {node} is not of the form host:port"));
             }
+        }
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
+        if self.key_prefix.is_empty() || !self.key_prefix.chars().all(plain) {
+            checks.refuse(
+                "redis.key_prefix is empty or has spaces or braces, use letters, digits and dashes"
+                    .to_owned(),
+            );
         }
         checks.within("redis.connections", self.connections, 1, 64);
         checks.within("redis.command_timeout_ms", self.command_timeout_ms, 10, 60_000);

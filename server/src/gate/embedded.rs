@@ -165,8 +165,8 @@ impl Gate for EmbeddedGate {
         gate.admit(template, claim)
     }
 
-    async fn recall(&self, template: TemplateId, claim: GateClaim) -> Recall {
-        let Some(gate) = self.loaded(template) else { return Recall::Unknown };
+    async fn recall(&self, template: &Template, claim: GateClaim) -> Recall {
+        let Some(gate) = self.loaded(template.id) else { return Recall::Unknown };
         gate.bucket(claim.user).recall(claim)
     }
 
@@ -178,7 +178,7 @@ impl Gate for EmbeddedGate {
 
     async fn load(
         &self,
-        ledger: &dyn Ledger,
+        ledger: &Arc<dyn Ledger>,
         templates: &[Arc<Template>],
     ) -> Result<(), LedgerError> {
         let wanted: Vec<&Arc<Template>> =
@@ -199,7 +199,7 @@ impl Gate for EmbeddedGate {
             }
         }
         if !with_holders.is_empty() {
-            self.load_holders(ledger, &with_holders, &gates).await?;
+            self.load_holders(ledger.as_ref(), &with_holders, &gates).await?;
         }
         for gate in gates.values() {
             gate.loaded.store(true, Ordering::Release);

@@ -54,7 +54,7 @@ pub async fn run(
             wanted.insert(template.id, template);
         }
         let templates: Vec<Arc<Template>> = wanted.into_values().collect();
-        if let Err(error) = gate.load(ledger.as_ref(), &templates).await {
+        if let Err(error) = gate.load(&ledger, &templates).await {
             tracing::warn!(%error, templates = templates.len(), "gate not loaded");
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -45,7 +45,9 @@ impl From<DbErr> for LedgerError {
         match cause(&error) {
             Cause::Sqlite(code) => of_sqlite(code, text),
             Cause::MySql(number) => of_mysql(number, text),
-            Cause::Connection => Self::Unavailable(format!("the database is not answering: {text}")),
+            Cause::Connection => {
+                Self::Unavailable(format!("the database is not answering: {text}"))
+            }
             Cause::Other if matches!(error, DbErr::Conn(_)) => Self::Unavailable(text),
             Cause::Other => Self::Corrupt(text),
         }
@@ -100,9 +102,18 @@ fn of_mysql(number: u16, text: String) -> LedgerError {
                 .to_owned(),
         ),
         // Going down, killed, interrupted, broken packets, gone away, idle for too long.
-        1053 | 1077 | 1079 | 1927 | 1317 | 1969 | 3024 | 1152..=1161 | 1184 | 2006 | 2013 | 4031 => {
-            LedgerError::Unavailable(format!("the database ended the connection: {text}"))
-        }
+        1053
+        | 1077
+        | 1079
+        | 1927
+        | 1317
+        | 1969
+        | 3024
+        | 1152..=1161
+        | 1184
+        | 2006
+        | 2013
+        | 4031 => LedgerError::Unavailable(format!("the database ended the connection: {text}")),
         // No such account, database or right.
         1044 | 1045 | 1049 | 1129 | 1130 | 1142 | 1143 => {
             LedgerError::Unavailable(format!("the database refuses this server: {text}"))

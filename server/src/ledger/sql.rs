@@ -3,6 +3,7 @@
 mod alarms;
 mod audience;
 mod give;
+mod lane_db;
 mod redeem;
 mod refill;
 mod retention;
@@ -15,6 +16,7 @@ mod transfer;
 mod wallet;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -26,7 +28,7 @@ use async_trait::async_trait;
 use coupon_domain::{
     book::AlarmKind,
     coupon::Coupon,
-    ids::{CouponId, RedemptionId, TemplateId, UserId},
+    ids::{CouponId, RedemptionId, TemplateId, UserId, mix64},
     redemption::Redemption,
     stock::Bucket,
     time::{Minute, Timestamp},
@@ -34,6 +36,7 @@ use coupon_domain::{
 use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::task::JoinHandle;
 
+pub use self::lane_db::LaneConnections;
 use self::{
     give::{GiveWriter, Outcome, Reply},
     redeem::{RedeemItem, RedeemWriter},
@@ -55,6 +58,8 @@ pub struct ShardConnections {
     pub write: DatabaseConnection,
     /// For reads.
     pub read: DatabaseConnection,
+    /// Of the lanes, to the primary.
+    pub lanes: LaneConnections,
 }
 
 /// Limits of grouping.
@@ -99,8 +104,55 @@ impl ShardConnections {
 struct Shard {
     id: ShardId,
     db: ShardConnections,
-    give: Lane<GiveWriter>,
-    redeem: Lane<RedeemWriter>,
+    /// Lanes of claims and issues, by bucket.
+    give: Vec<Lane<GiveWriter>>,
+    /// Lanes of commands on redemptions, by user.
+    redeem: Vec<Lane<RedeemWriter>>,
+}
+
+impl Shard {
+    /// Starts the lanes.
+    fn start(
+        id: ShardId,
+        db: ShardConnections,
+        limits: GroupLimits,
+        neighbours: &Neighbours,
+        proofs: Option<&Arc<Proofs>>,
+    ) -> Self {
+        let attempts_max = limits.attempts_max;
+        let give = (0..db.lanes.lanes()).map(|_| {
+            let (lane, proofs) = (db.lanes.lane(), proofs.cloned());
+            let writer = GiveWriter::new(id, lane, attempts_max, neighbours, proofs);
+            let (queue_max, group_max) = (limits.give_queue_max, limits.give_group_max);
+            Lane::start("the claim queue", Arc::new(writer), queue_max, group_max)
+        });
+        let redeem = (0..db.lanes.lanes()).map(|_| {
+            let writer = RedeemWriter::new(id, db.lanes.lane(), attempts_max, neighbours);
+            let (queue_max, group_max) = (limits.redeem_queue_max, limits.redeem_group_max);
+            Lane::start("the redemption queue", Arc::new(writer), queue_max, group_max)
+        });
+        Self { id, give: give.collect(), redeem: redeem.collect(), db }
+    }
+
+    /// The number of the lane of a claim or issue: that of its bucket, so that two groups in flight
+    /// never meet in one, and all commands of a user and a template go one way.
+    fn give_lane(&self, command: &GiveCommand) -> usize {
+        let template = &command.template;
+        let bucket = u64::from(command.user.slot().bucket(template.buckets));
+        // Small templates all have a bucket 0.
+        let start = mix64(template.id.get().unsigned_abs());
+        usize::try_from(start.wrapping_add(bucket) % self.lanes()).unwrap_or(0)
+    }
+
+    /// The lane of a user's commands on redemptions.
+    fn redeem_lane(&self, user: UserId) -> Option<&Lane<RedeemWriter>> {
+        let lane = mix64(user.get().unsigned_abs()) % self.lanes();
+        self.redeem.get(usize::try_from(lane).unwrap_or(0))
+    }
+
+    fn lanes(&self) -> u64 {
+        u64::try_from(self.give.len()).unwrap_or(1).max(1)
+    }
 }
 
 /// The ledger over SQL.
@@ -125,27 +177,9 @@ impl SqlLedger {
         neighbours: &Neighbours,
     ) -> Self {
         let proofs = (connections.len() > 1).then(Arc::<Proofs>::default);
-        let shards = (0..).zip(connections).map(|(id, db)| {
-            let (write, proofs) = (db.write.clone(), proofs.clone());
-            let give = GiveWriter::new(id, write, limits.attempts_max, neighbours, proofs);
-            let redeem = RedeemWriter::new(id, db.write.clone(), neighbours);
-            Shard {
-                id,
-                give: Lane::start(
-                    "the claim queue",
-                    Arc::new(give),
-                    limits.give_queue_max,
-                    limits.give_group_max,
-                ),
-                redeem: Lane::start(
-                    "the redemption queue",
-                    Arc::new(redeem),
-                    limits.redeem_queue_max,
-                    limits.redeem_group_max,
-                ),
-                db,
-            }
-        });
+        let shards = (0..)
+            .zip(connections)
+            .map(|(id, db)| Shard::start(id, db, limits, neighbours, proofs.as_ref()));
         let shards: Arc<[Shard]> = shards.collect();
         let mint = Arc::clone(&neighbours.mint);
         let settle = Arc::clone(&neighbours.settle);
@@ -173,16 +207,20 @@ impl SqlLedger {
     }
 }
 
-/// Hands commands to one shard's lane, in order. What the lane does not take is settled here, so that
-/// the gate gets its units back.
+/// Hands commands of one lane to their shard's, in order. What the lane does not take is settled here,
+/// so that the gate gets its units back.
 fn submit(
     shards: &[Shard],
     settle: &dyn Settle,
     shard: ShardId,
     commands: Vec<GiveCommand>,
 ) -> Result<Answer<GiveWriter>, LedgerError> {
-    let submitted = match shards.get(usize::from(shard)) {
-        Some(shard) => shard.give.submit(commands),
+    let lane = shards.get(usize::from(shard)).and_then(|shard| {
+        let lane = commands.first().map_or(0, |command| shard.give_lane(command));
+        shard.give.get(lane)
+    });
+    let submitted = match lane {
+        Some(lane) => lane.submit(commands),
         None => Err((LedgerError::Corrupt(format!("there is no shard {shard}")), commands)),
     };
     submitted.map_err(|(error, commands)| {
@@ -227,11 +265,12 @@ impl Ledger for SqlLedger {
 
     async fn give(&self, commands: Vec<GiveCommand>) -> Vec<Result<Given, NotGiven>> {
         let count = commands.len();
-        let mut by_shard: Vec<(Vec<usize>, Vec<GiveCommand>)> = Vec::new();
-        by_shard.resize_with(self.shards.len(), Default::default);
+        let mut by_lane: BTreeMap<(ShardId, usize), (Vec<usize>, Vec<GiveCommand>)> =
+            BTreeMap::new();
         for (index, command) in commands.into_iter().enumerate() {
-            let (indices, parcel) =
-                &mut by_shard[usize::from(self.router.shard_of_user(command.user))];
+            let shard = self.router.shard_of_user(command.user);
+            let lane = self.shards.get(usize::from(shard)).map(|shard| shard.give_lane(&command));
+            let (indices, parcel) = by_lane.entry((shard, lane.unwrap_or(0))).or_default();
             indices.push(index);
             parcel.push(command);
         }
@@ -242,10 +281,9 @@ impl Ledger for SqlLedger {
                 Awaited::Task(tokio::spawn(task))
             }
         };
-        let waiting: Vec<_> = (0..)
-            .zip(by_shard)
-            .filter(|(_, (indices, _))| !indices.is_empty())
-            .map(|(shard, (indices, parcel))| {
+        let waiting: Vec<_> = by_lane
+            .into_iter()
+            .map(|((shard, _), (indices, parcel))| {
                 let submitted = submit(&self.shards, self.settle.as_ref(), shard, parcel);
                 let awaited = submitted.map(|answer| await_answer(shard, indices.len(), answer));
                 (indices, awaited)
@@ -276,9 +314,11 @@ impl Ledger for SqlLedger {
         at: Timestamp,
         deadline: Instant,
     ) -> Result<Redeemed, NotRedeemed> {
-        let shard = self.shard_of(command.user())?;
+        let user = command.user();
+        let no_lane = || LedgerError::Corrupt("a shard has no lanes".to_owned());
+        let lane = self.shard_of(user)?.redeem_lane(user).ok_or_else(no_lane)?;
         let item = RedeemItem { command, at, deadline };
-        let answer = shard.redeem.submit(vec![item]).map_err(|(error, _)| error)?;
+        let answer = lane.submit(vec![item]).map_err(|(error, _)| error)?;
         let dropped = || LedgerError::Unknown("the group was dropped".to_owned());
         answer.await.ok().and_then(|mut outcomes| outcomes.pop()).ok_or_else(dropped)?
     }

@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Server};
 use tonic_types::StatusExt;
 use tower::Service;
 
-use crate::config::ServerConfig;
+use crate::config::Config;
 
 /// A service whose calls never end.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ async fn the_caller_hears_deadline_exceeded_before_tonic_cancels() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::builder()
-        .layer(super::stack(&ServerConfig::default(), std::sync::Arc::default()))
+        .layer(super::stack(&Config::default(), std::sync::Arc::default()))
         .add_service(Stuck)
         .serve_with_incoming(TcpIncoming::from(listener));
     let server = tokio::spawn(server);

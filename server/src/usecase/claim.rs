@@ -59,22 +59,20 @@ impl UseCases {
         commands: Vec<ClaimCommand>,
         deadline: Deadline,
     ) -> Vec<Result<Claimed, ServiceError>> {
-        let mut answers = Vec::with_capacity(commands.len());
+        // All at the gate at once: it may be a call away, and takes them together.
+        let passing = commands.into_iter().map(async |command| {
+            let passage = self.arrive(command).await?;
+            let step = self.pass_gate(&passage, deadline).await;
+            Ok((passage, step))
+        });
+        let mut answers = Vec::with_capacity(passing.len());
         let (mut passages, mut parcel) = (Vec::new(), Vec::new());
-        for command in commands {
-            let step = match self.arrive(command).await {
-                Ok(passage) => {
-                    let step = self.pass_gate(&passage, deadline).await;
-                    if let Step::ToLedger(_) = step {
-                        passages.push((answers.len(), passage));
-                    }
-                    step
-                }
-                Err(error) => Step::Answered(Err(error)),
-            };
-            match step {
-                Step::Answered(answer) => answers.push(answer),
-                Step::ToLedger(give) => {
+        for passed in futures::future::join_all(passing).await {
+            match passed {
+                Err(error) => answers.push(Err(error)),
+                Ok((_, Step::Answered(answer))) => answers.push(answer),
+                Ok((passage, Step::ToLedger(give))) => {
+                    passages.push((answers.len(), passage));
                     answers.push(Err(ServiceError::Unknown));
                     parcel.push(give);
                 }
@@ -191,8 +189,8 @@ impl UseCases {
 
     /// What this request has won before, if anything.
     async fn recall(&self, passage: &Passage) -> Result<Option<Claimed>, ServiceError> {
-        let Passage { command, gate, .. } = passage;
-        match self.gate.recall(command.template, *gate).await {
+        let Passage { command, template, gate, .. } = passage;
+        match self.gate.recall(template, *gate).await {
             Recall::Replay(holding) => return Ok(Some(passage.claimed(holding.coupon, true))),
             Recall::KeyReused => return Err(Rejection::IdempotencyKeyReused.into()),
             Recall::Nothing => return Ok(None),

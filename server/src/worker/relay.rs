@@ -219,6 +219,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
     const NOW: Timestamp = Timestamp::from_millis(60_000);
 
@@ -244,6 +245,24 @@ mod tests {
             state.want(key(minute), NOW);
         }
         assert_eq!(state.take(), [key(3), key(5), key(7)]);
+    }
+
+    // R11: however many coupons share the minute.
+    #[test]
+    fn thirty_days_are_360_messages() {
+        let clock = Arc::new(ManualClock::new(NOW));
+        let hop_max = Duration::from_secs(2 * 3_600);
+        let relay = Relay::new(Arc::clone(&clock) as Arc<dyn Clock>, hop_max);
+        let due = NOW.plus(Duration::from_secs(30 * 24 * 3_600)).due_minute();
+        for _ in 0..1_000 {
+            relay.wanted(0, &[(AlarmKind::CouponExpiry, due)]);
+        }
+        let mut messages = relay.state().take().len();
+        assert_eq!(messages, 1);
+        while clock.advance(relay.next_stop(due)) < due.due_at() {
+            messages += 1;
+        }
+        assert_eq!(messages, 360);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Defects of claims, stock and alarms.
 
-use super::fixture::{BUCKETS, DRAFT, NOW, T, VALID, bucket_of, check_defects, coupon, id};
+use super::fixture::{BUCKETS, DRAFT, T, VALID, bucket_of, check_defects, coupon, id};
 
 // R62, R63: oversold, over the limit, one key with two bodies.
 #[tokio::test]

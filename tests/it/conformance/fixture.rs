@@ -161,7 +161,8 @@ impl World {
         self.under_test.audit().await
     }
 
-    fn opened(&self) -> &Opened {
+    /// What the process holds.
+    pub(crate) fn opened(&self) -> &Opened {
         self.opened.as_ref().expect("the world is open between restarts")
     }
 
@@ -206,13 +207,21 @@ impl World {
 
     /// Raises a template's total.
     pub(crate) async fn raise(&self, template: &Template, total: i64) -> Arc<Template> {
-        let Opened { ledger, catalog, .. } = self.opened();
-        let change = TemplateChange { total: Some(total), ..TemplateChange::default() };
-        let record = self.record(&format!("raise to {total}"), template.id);
-        let raised = catalog.change(template, &change, &record).await.expect("raised");
-        let granted = ledger.grant(template.id, template.buckets, total).await;
+        let raised = self.raise_in_catalog(template, total).await;
+        let granted = self.ledger().grant(template.id, template.buckets, total).await;
         assert_eq!(granted.expect("granted").pieces, total - template.total);
         raised
+    }
+
+    /// Raises a template's total where it is written down; the stock is not handed out yet.
+    pub(crate) async fn raise_in_catalog(
+        &self,
+        template: &Template,
+        total: i64,
+    ) -> Arc<Template> {
+        let change = TemplateChange { total: Some(total), ..TemplateChange::default() };
+        let record = self.record(&format!("raise to {total}"), template.id);
+        self.opened().catalog.change(template, &change, &record).await.expect("raised")
     }
 
     fn record(&self, what: &str, id: TemplateId) -> Recorded {

@@ -51,7 +51,8 @@ impl Distributed {
         let rows = selection.rows.unwrap_or(plan.rows).min(plan.rows_max);
         match selection.measure {
             Measure::M4 | Measure::M5 => {
-                let suffix = name.split_once('@').map_or_else(String::new, |(_, s)| format!("@{s}"));
+                let suffix =
+                    name.split_once('@').map_or_else(String::new, |(_, s)| format!("@{s}"));
                 if !self.wins.contains_key(&rows) {
                     let measured = m4::measure(self, &suffix, rows).await?;
                     self.wins.insert(rows, measured);

@@ -133,7 +133,8 @@ async fn run(
     let mut runs = Runs::default();
     let (mut unsettled, mut generator) = (0, [0.0; 2]);
     for index in 0..plan.runs {
-        let mut ours = closed(&server.node.target, refusals, &Budget::time(&next, plan.length)).await?;
+        let mut ours =
+            closed(&server.node.target, refusals, &Budget::time(&next, plan.length)).await?;
         check_load(&ours)?;
         let baseline = closed(&bench.echo, echo, &Budget::time(&next, plan.length)).await?;
         check_load(&baseline)?;

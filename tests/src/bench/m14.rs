@@ -23,13 +23,15 @@ pub(super) async fn measure(bench: &mut Bench, name: &str) -> anyhow::Result<Row
     let mut textbook = Textbook::prepare(&bench.root, orders_total).await?;
 
     let next = Arc::new(AtomicU64::new(0));
-    let warm_up = closed(&server.node.target, &orders, &Budget::count(&next, warm_up_pairs)).await?;
+    let warm_up =
+        closed(&server.node.target, &orders, &Budget::count(&next, warm_up_pairs)).await?;
     check_load(&warm_up)?;
     textbook.write(plan.slice()).await?;
     let mut runs = Runs::default();
     let mut unsettled = warm_up.unsettled.len();
     for index in 0..plan.runs {
-        let mut ours = closed(&server.node.target, &orders, &Budget::count(&next, plan.pairs)).await?;
+        let mut ours =
+            closed(&server.node.target, &orders, &Budget::count(&next, plan.pairs)).await?;
         check_load(&ours)?;
         let baseline = textbook.write(plan.length / 2).await?;
         bench.say_run(name, index, "pairs/s", ours.rate(), baseline.pairs_per_second);

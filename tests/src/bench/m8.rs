@@ -24,7 +24,7 @@ const SYNCS: usize = 400;
 
 /// Median time of writing 4 KiB and syncing it, on the disk of `root`. The file grows with every
 /// write, as the log of a ledger does that has just been started.
-fn sync_p50(root: &Path) -> anyhow::Result<Duration> {
+pub(super) fn sync_p50(root: &Path) -> anyhow::Result<Duration> {
     let dir = new_dir(root)?;
     let mut file = File::create(dir.path().join("sync"))?;
     let mut samples = Vec::with_capacity(SYNCS);

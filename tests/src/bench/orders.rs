@@ -62,7 +62,8 @@ impl Orders {
         let cart = Some(cart());
         let coupon_ids = coupons[0].to_vec();
         let quote = v1::QuoteRequest { user_id: user(0), cart: cart.clone(), coupon_ids };
-        let best = server.node.client.quote(quote).await?.best.context("the coupons are of no use")?;
+        let best =
+            server.node.client.quote(quote).await?.best.context("the coupons are of no use")?;
         ensure!(best.coupons.len() as u64 == COUPONS, "the coupons do not stack");
         let alone = v1::LockRequest { cart, ..v1::LockRequest::default() };
         Ok(Self {

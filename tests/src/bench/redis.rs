@@ -34,7 +34,8 @@ impl Asker {
     /// # Errors
     /// When nobody listens there.
     pub async fn connect(addr: &str) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(addr).await.with_context(|| format!("no redis at {addr}"))?;
+        let stream =
+            TcpStream::connect(addr).await.with_context(|| format!("no redis at {addr}"))?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }

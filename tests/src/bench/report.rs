@@ -1,8 +1,9 @@
 //! What a bench run says: one table for people, one array of JSON objects for programs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
-use serde::Serialize;
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 use super::{
     load::Load,
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// On which side of its target a ratio has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     /// Higher is better.
@@ -20,7 +21,7 @@ pub enum Bound {
 }
 
 /// One measured figure beside its baseline.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// As in the list of measures, e.g. `M2@1e6`.
     pub name: String,
@@ -37,7 +38,7 @@ pub struct Row {
     /// Whether it is there.
     pub met: bool,
     /// Of `ours` and `baseline`.
-    pub unit: &'static str,
+    pub unit: String,
     /// CPU time of the server per operation, in microseconds.
     pub cpu_us_ours: Option<f64>,
     /// CPU time of the baseline's process per operation, in microseconds.
@@ -89,7 +90,7 @@ impl Runs {
     }
 
     /// The row of these runs; notes are added by the caller.
-    pub fn row(&self, name: &str, unit: &'static str, bound: Bound, target: f64, rows: u64) -> Row {
+    pub fn row(&self, name: &str, unit: &str, bound: Bound, target: f64, rows: u64) -> Row {
         let pairs = self.ours.iter().zip(&self.baseline);
         let ratios: Vec<f64> = pairs.map(|(ours, baseline)| ours / baseline).collect();
         let judged = if ratios.is_empty() { &self.ours } else { &ratios };
@@ -108,7 +109,7 @@ impl Runs {
             target,
             bound,
             met,
-            unit,
+            unit: unit.to_owned(),
             cpu_us_ours: some_median(&self.cpu_ours),
             cpu_us_baseline: some_median(&self.cpu_baseline),
             p50_us: done.map(|latency| latency.p50_us),
@@ -170,14 +171,18 @@ fn cells(row: &Row) -> [String; 10] {
         Bound::AtLeast => "≥",
         Bound::AtMost => "≤",
     };
-    let ratio = row
-        .ratio
-        .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3} [{least:.3}, {greatest:.3}]"));
+    let ratio = row.ratio.map_or_else(
+        || "-".to_owned(),
+        |ratio| {
+            let [ratio, least, greatest] = [ratio, least, greatest].map(proportion);
+            format!("{ratio} [{least}, {greatest}]")
+        },
+    );
     [
         row.name.clone(),
         quantity(Some(row.ours)),
         quantity(row.baseline),
-        row.unit.to_owned(),
+        row.unit.clone(),
         ratio,
         format!("{sign} {}", row.target),
         if row.met { "met" } else { "missed" }.to_owned(),
@@ -187,8 +192,27 @@ fn cells(row: &Row) -> [String; 10] {
     ]
 }
 
+/// Whole numbers, but for what would become a plain 0.
 fn quantity(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
+    match value {
+        None => "-".to_owned(),
+        Some(value) if value != 0.0 && value.abs() < 10.0 => format!("{value:.2}"),
+        Some(value) => format!("{value:.0}"),
+    }
+}
+
+/// The share that is told of a ratio, however small it is.
+fn proportion(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.1e}") } else { format!("{value:.3}") }
+}
+
+/// Writes the rows as JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json(rows: &[Row], file: &Path) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(rows)?;
+    fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn fine(value: Option<f64>) -> String {

@@ -10,12 +10,11 @@ pub const EMBEDDED: [&str; 9] =
 
 /// What a run without names measures on MySQL, Redis Cluster and Pulsar. `M4@1e7` and `M4-PORT@1e7`,
 /// which first load ten million rows, are measured only by name.
-pub const DISTRIBUTED: [&str; 17] = [
+pub const DISTRIBUTED: [&str; 16] = [
     "M3",
     "M4",
     "M5",
     "M4-PORT",
-    "M5-PORT",
     "M6",
     "M7",
     "M4@1e6",
@@ -31,7 +30,7 @@ pub const DISTRIBUTED: [&str; 17] = [
 ];
 
 /// How many of [`DISTRIBUTED`] a run without names measures.
-pub const DISTRIBUTED_BY_DEFAULT: usize = 15;
+pub const DISTRIBUTED_BY_DEFAULT: usize = 14;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +43,10 @@ pub enum Measure {
     M3,
     /// Claims won on MySQL, over gRPC, beside the textbook.
     M4,
-    /// The same at the ledger's port.
+    /// The same at the ledger's port; M5 of the port comes with it.
     M4Port,
     /// Claims won on MySQL, over gRPC, beside a sizing figure.
     M5,
-    /// The same at the ledger's port.
-    M5Port,
     /// Claims won at the ledger's port beside plain inserts.
     M6,
     /// CPU of inserts through the object-relational layer.
@@ -90,14 +87,13 @@ pub enum Ground {
 }
 
 impl Measure {
-    const NAMES: [(&'static str, Self); 20] = [
+    const NAMES: [(&'static str, Self); 19] = [
         ("M1", Self::M1),
         ("M2", Self::M2),
         ("M3", Self::M3),
         ("M4", Self::M4),
         ("M4-PORT", Self::M4Port),
         ("M5", Self::M5),
-        ("M5-PORT", Self::M5Port),
         ("M6", Self::M6),
         ("M7", Self::M7),
         ("M8", Self::M8),
@@ -119,7 +115,7 @@ impl Measure {
             Self::M1 | Self::M2 | Self::M8 | Self::M14 | Self::M18 | Self::M19 | Self::Rss => {
                 Ground::Embedded
             }
-            Self::M3 | Self::M4Port | Self::M5Port | Self::M6 | Self::M7 => Ground::Ports,
+            Self::M3 | Self::M4Port | Self::M6 | Self::M7 => Ground::Ports,
             Self::M4
             | Self::M5
             | Self::M8Distributed

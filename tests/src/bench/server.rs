@@ -86,7 +86,6 @@ impl Server {
         anyhow::ensure!(audit.status.code() == Some(1), "audit failed: {said}{log}");
         Err(Violation(format!("audit of the ledger: {said}{log}")).into())
     }
-
 }
 
 impl Node {

@@ -191,7 +191,8 @@ impl Operation for FreshClaims {
     }
 }
 
-fn judge_claim_answer(seq: u64, answer: Result<Bytes, Failure>) -> Verdict {
+/// Judges the answer of a unary claim as [`judge_fresh_claim`] does.
+pub fn judge_claim_answer(seq: u64, answer: Result<Bytes, Failure>) -> Verdict {
     match answer {
         Ok(bytes) => match WonClaim::decode(bytes) {
             Ok(won) => judge_fresh_claim(seq, &won),

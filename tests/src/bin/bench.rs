@@ -1,11 +1,20 @@
 //! `coupon-bench`: takes the measures, each beside its baseline in the same run.
 #![allow(clippy::print_stdout)] // the table is for the user
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use coupon_tests::bench::{ALL, Bench, Plan, Selection, Violation, report};
+use coupon_tests::{
+    bench::{
+        Bench, Plan, Violation,
+        distributed::Distributed,
+        frame::Frame,
+        ports, report,
+        selection::{DISTRIBUTED, DISTRIBUTED_BY_DEFAULT, EMBEDDED, Ground, Selection},
+    },
+    services::Addresses,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,18 +22,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures the server beside a baseline taken in the same run on the same machine
 ///
 /// Prints one table. A bench whose checker finds a violated invariant reports nothing but that, and
-/// the exit code is 1.
+/// the exit code is 1. The measures of the distributed back end need MySQL, Redis Cluster and Pulsar,
+/// whose addresses are in COUPON_TEST_* (`cargo xtask bench` starts them).
 #[derive(Debug, Parser)]
 #[command(name = "coupon-bench", version)]
 struct Args {
-    /// What to measure, with or without a size: M2, M2@1e6. Nothing = everything that --list names
+    /// What to measure, with or without a size: M2, M2@1e6. Nothing = everything of the embedded back
+    /// end that --list names
     names: Vec<Selection>,
+    /// Without names: everything of the distributed back end instead
+    #[arg(long)]
+    distributed: bool,
     /// Also write the figures as JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Name what can be measured, and exit
     #[arg(long)]
     list: bool,
+    /// Say whether the names need `services` and the program of the `ports`, and exit
+    #[arg(long, hide = true)]
+    needs: bool,
     /// A smoke run of a few seconds each: exercises everything, proves nothing
     #[arg(long)]
     quick: bool,
@@ -64,7 +81,24 @@ impl Args {
         if !self.names.is_empty() {
             return Ok(self.names.clone());
         }
-        ALL.iter().map(|name| name.parse()).collect()
+        let all: &[&str] = match self.distributed {
+            true => &DISTRIBUTED[..DISTRIBUTED_BY_DEFAULT],
+            false => &EMBEDDED,
+        };
+        all.iter().map(|name| name.parse()).collect()
+    }
+
+    /// Prints what has to be there besides this program.
+    fn tell_needs(&self) -> anyhow::Result<()> {
+        let grounds: Vec<Ground> =
+            self.selections()?.iter().map(|selection| selection.measure.ground()).collect();
+        if grounds.iter().any(|ground| *ground != Ground::Embedded) {
+            println!("services");
+        }
+        if grounds.contains(&Ground::Ports) {
+            println!("ports");
+        }
+        Ok(())
     }
 }
 
@@ -72,7 +106,11 @@ impl Args {
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if args.list {
-        println!("{}", ALL.join("\n"));
+        println!("{}\n{}", EMBEDDED.join("\n"), DISTRIBUTED.join("\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.needs {
+        args.tell_needs()?;
         return Ok(ExitCode::SUCCESS);
     }
     tokio::select! {
@@ -82,14 +120,50 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What measures have been taken on so far; made at first use.
+#[derive(Default)]
+struct Grounds {
+    embedded: Option<Bench>,
+    distributed: Option<Distributed>,
+}
+
+impl Grounds {
+    async fn measure(
+        &mut self,
+        frame: &Frame,
+        selection: &Selection,
+    ) -> anyhow::Result<Vec<report::Row>> {
+        match selection.measure.ground() {
+            Ground::Embedded => {
+                if self.embedded.is_none() {
+                    let Frame { plan, root, say } = frame.clone();
+                    self.embedded = Some(Bench::new(plan, root, say).await?);
+                }
+                let bench = self.embedded.as_mut().context("the bench is gone")?;
+                Ok(vec![Box::pin(bench.measure(selection)).await?])
+            }
+            Ground::Distributed => {
+                if self.distributed.is_none() {
+                    self.distributed =
+                        Some(Distributed::new(frame.clone(), Addresses::from_env()?));
+                }
+                let bench = self.distributed.as_mut().context("the bench is gone")?;
+                Box::pin(bench.measure(selection)).await
+            }
+            Ground::Ports => ports::measure(frame, selection).await,
+        }
+    }
+}
+
 async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut bench = Bench::new(args.plan(), args.root()?, |line| eprintln!("{line}")).await?;
+    let frame = Frame { plan: args.plan(), root: args.root()?, say: |line| eprintln!("{line}") };
+    let mut grounds = Grounds::default();
     let mut rows = Vec::new();
     let mut failed = false;
     for selection in args.selections()? {
         let name = &selection.name;
-        match Box::pin(bench.measure(&selection)).await {
-            Ok(row) => rows.push(row),
+        match grounds.measure(&frame, &selection).await {
+            Ok(more) => rows.extend(more),
             Err(error) if error.is::<Violation>() => {
                 println!("{name}: {error:#}");
                 return Ok(ExitCode::FAILURE);
@@ -107,8 +181,7 @@ async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         println!("a smoke run: these figures prove nothing");
     }
     if let Some(file) = &args.json {
-        let json = serde_json::to_string_pretty(&rows)?;
-        fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        report::write_json(&rows, file)?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

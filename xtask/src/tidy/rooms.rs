@@ -16,7 +16,7 @@ const OPEN: [&str; 2] = ["error", "serving"];
 const ROOMS: [(&str, &[&str]); 19] = [
     // The way of a request.
     ("rpc", &["usecase", "policy", "clock", "telemetry", "config"]),
-    ("policy", &["telemetry", "config"]),
+    ("policy", &["telemetry", "config", "clock"]),
     ("usecase", &["catalog", "gate", "ledger", "alarm", "clock", "mint", "config"]),
     // It is loaded through the ledger's port; who implements that is not its business.
     ("gate", &["ledger", "clock", "config"]),

@@ -31,8 +31,8 @@ pub(super) async fn want(
         // A row that stands there twice is ignored like one that exists.
         let (text, rows) = WANT.on(tx).padded(portion.len());
         let padded = portion.iter().chain(std::iter::repeat_n(last, rows - portion.len()));
-        let values = padded
-            .flat_map(|(kind, minute)| [kind.to_stored().into(), minute.as_minutes().into()]);
+        let values =
+            padded.flat_map(|(kind, minute)| [kind.to_stored().into(), minute.as_minutes().into()]);
         execute(tx, text, values.collect()).await?;
     }
     Ok(())

@@ -25,10 +25,15 @@ use coupon_domain::{
     ids::{TemplateId, UserId},
     time::Minute,
 };
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use self::plan::{Member, Plan, Verdict};
-use super::{Neighbours, alarms, refill::Proofs, stock};
+use super::{
+    Neighbours, alarms,
+    lane_db::{LaneDb, pause_before},
+    refill::Proofs,
+    stock,
+};
 use crate::{
     ledger::{
         AlarmBell, GiveCommand, Given, LedgerError, NotGiven, Settle, Settlement, ShardId,
@@ -40,7 +45,7 @@ use crate::{
 /// Writes claim groups of one shard.
 pub(crate) struct GiveWriter {
     shard: ShardId,
-    db: DatabaseConnection,
+    db: LaneDb,
     attempts_max: u32,
     mint: Arc<Mint>,
     settle: Arc<dyn Settle>,
@@ -65,6 +70,8 @@ pub(crate) enum Reply {
 enum RoundError {
     /// Rolled back because rows were not as read; the round is formed again.
     Conflict,
+    /// Rolled back because the database let somebody else go first; the round is tried again.
+    Aborted(LedgerError),
     /// Rolled back, nothing changed.
     Failed(LedgerError),
     /// COMMIT was answered with an error: it may have happened.
@@ -75,7 +82,7 @@ impl RoundError {
     /// What a COMMIT that was answered with an error says.
     fn of_commit(error: DbErr) -> Self {
         if is_definite_abort(&error) {
-            Self::Failed(error.into())
+            Self::from(error)
         } else {
             Self::Unsettled(error.into())
         }
@@ -84,14 +91,17 @@ impl RoundError {
 
 impl<E: Into<LedgerError>> From<E> for RoundError {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into() {
+            error @ LedgerError::Aborted(_) => Self::Aborted(error),
+            error => Self::Failed(error),
+        }
     }
 }
 
 impl GiveWriter {
     pub(super) fn new(
         shard: ShardId,
-        db: DatabaseConnection,
+        db: LaneDb,
         attempts_max: u32,
         neighbours: &Neighbours,
         proofs: Option<Arc<Proofs>>,
@@ -139,6 +149,9 @@ impl GiveWriter {
                 Ok(()) => {}
                 Err(RoundError::Conflict) => self.again(members, &round, None),
                 Err(RoundError::Unsettled(error)) => self.again(members, &round, Some(error)),
+                Err(RoundError::Aborted(error)) => {
+                    self.after_abort(members, &round, &error).await;
+                }
                 Err(RoundError::Failed(LedgerError::Corrupt(error))) if round.len() > 1 => {
                     tracing::error!(
                         shard = self.shard,
@@ -151,14 +164,26 @@ impl GiveWriter {
                 }
                 Err(RoundError::Failed(error)) => {
                     for index in round {
-                        let member = &mut members[index];
-                        let unknown = || LedgerError::Unknown(error.to_string());
-                        let error = if member.unsettled { unknown() } else { error.clone() };
-                        member.outcome = Some(Err(error.into()));
+                        members[index].fail(&error);
                     }
                 }
             }
         }
+    }
+
+    /// Sends members of an aborted round into the next one, unless they have no more time.
+    async fn after_abort(&self, members: &mut [Member], round: &[usize], error: &LedgerError) {
+        let mut tries = 0;
+        let now = Instant::now();
+        for index in round {
+            let member = &mut members[*index];
+            member.tries += 1;
+            tries = tries.max(member.tries);
+            if member.tries > self.attempts_max || now >= member.command.deadline {
+                member.fail(error);
+            }
+        }
+        pause_before(tries).await;
     }
 
     /// Sends members into the next round, where they read before they write: that finds what an
@@ -172,9 +197,7 @@ impl GiveWriter {
             member.unsettled |= unsettled.is_some();
             if member.tries > self.attempts_max {
                 let worn_out = || LedgerError::Unavailable("too much contention; try again".into());
-                let unknown = |error: LedgerError| LedgerError::Unknown(error.to_string());
-                let error = unsettled.clone().map_or_else(worn_out, unknown);
-                member.outcome = Some(Err(error.into()));
+                member.fail(&unsettled.clone().unwrap_or_else(worn_out));
             }
         }
     }
@@ -189,8 +212,6 @@ impl GiveWriter {
                 Ok(())
             }
             Err(error) => {
-                // An explicit rollback: after a failed statement the transaction is still open, unless
-                // the database has ended it by itself. The pool closes what is left in doubt.
                 if let Err(error) = tx.rollback().await {
                     tracing::warn!(shard = self.shard, %error, "a transaction was not rolled back");
                 }
@@ -201,7 +222,7 @@ impl GiveWriter {
 
     async fn write_round(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &impl ConnectionTrait,
         members: &[Member],
         round: &[usize],
     ) -> Result<(Vec<Verdict>, Vec<(AlarmKind, Minute)>), RoundError> {

@@ -15,13 +15,16 @@ use coupon_domain::{
     template::Template,
     time::{Minute, Timestamp},
 };
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr};
 
 pub(super) use self::{
     load::{by_order, overdue},
     write::log,
 };
-use super::Neighbours;
+use super::{
+    Neighbours,
+    lane_db::{LaneDb, pause_before},
+};
 use crate::{
     ledger::{
         AlarmBell, LedgerError, NotRedeemed, RedeemCommand, Redeemed, ShardId, TemplateSource,
@@ -41,7 +44,8 @@ pub(crate) struct RedeemItem {
 /// Writes redemption groups of one shard.
 pub(crate) struct RedeemWriter {
     shard: ShardId,
-    db: DatabaseConnection,
+    db: LaneDb,
+    attempts_max: u32,
     mint: Arc<Mint>,
     templates: Arc<dyn TemplateSource>,
     bell: Arc<dyn AlarmBell>,
@@ -54,7 +58,12 @@ const SETTLE_ATTEMPTS: u32 = 2;
 
 /// Why a group's transaction did not commit.
 enum GroupError {
+    /// Rolled back because the database let somebody else go first, or because a row that the group
+    /// inserts is there by now: it is decided again on the rows found.
+    Conflict(LedgerError),
+    /// Rolled back, nothing changed.
     Failed(LedgerError),
+    /// COMMIT was answered with an error: it may have happened.
     Unsettled(LedgerError),
 }
 
@@ -62,7 +71,7 @@ impl GroupError {
     /// What a COMMIT that was answered with an error says.
     fn of_commit(error: DbErr) -> Self {
         if is_definite_abort(&error) {
-            Self::Failed(error.into())
+            Self::from(error)
         } else {
             Self::Unsettled(error.into())
         }
@@ -71,8 +80,21 @@ impl GroupError {
 
 impl<E: Into<LedgerError>> From<E> for GroupError {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into() {
+            error @ LedgerError::Aborted(_) => Self::Conflict(error),
+            error => Self::Failed(error),
+        }
     }
+}
+
+/// Commands of a group that are tried together.
+struct Part {
+    /// Their indices in the group.
+    members: Vec<usize>,
+    /// Commits that were not answered.
+    unsettled: u32,
+    /// Conflicts.
+    tries: u32,
 }
 
 /// The templates of a group's coupons.
@@ -85,11 +107,11 @@ impl Templates for Loaded {
     }
 }
 
-/// A failure after a commit that was not answered (`attempts` is above 0): nothing says any more
-/// that the command had no effect. A refusal does, because it was decided on the rows.
-fn unsettle(error: NotRedeemed, attempts: u32) -> NotRedeemed {
+/// A failure after a commit that was not answered (`unsettled` of them): nothing says any more that the
+/// command had no effect. A refusal does, because it was decided on the rows.
+fn unsettle(error: NotRedeemed, unsettled: u32) -> NotRedeemed {
     match error {
-        NotRedeemed::Failed(error) if attempts > 0 => {
+        NotRedeemed::Failed(error) if unsettled > 0 => {
             LedgerError::Unknown(error.to_string()).into()
         }
         error => error,
@@ -97,10 +119,16 @@ fn unsettle(error: NotRedeemed, attempts: u32) -> NotRedeemed {
 }
 
 impl RedeemWriter {
-    pub(super) fn new(shard: ShardId, db: DatabaseConnection, neighbours: &Neighbours) -> Self {
+    pub(super) fn new(
+        shard: ShardId,
+        db: LaneDb,
+        attempts_max: u32,
+        neighbours: &Neighbours,
+    ) -> Self {
         Self {
             shard,
             db,
+            attempts_max,
             mint: Arc::clone(&neighbours.mint),
             templates: Arc::clone(&neighbours.templates),
             bell: Arc::clone(&neighbours.bell),
@@ -112,18 +140,24 @@ impl RedeemWriter {
     /// request id and state.
     async fn settle_group(&self, group: Vec<RedeemItem>) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
-        let mut waiting = vec![((0..group.len()).collect::<Vec<_>>(), 0_u32)];
-        while let Some((part, attempts)) = waiting.pop() {
+        let all = Part { members: (0..group.len()).collect(), unsettled: 0, tries: 0 };
+        let mut waiting = vec![all];
+        while let Some(Part { members: part, unsettled, tries }) = waiting.pop() {
             let error = match self.transact(&group, &part).await {
                 Ok(answers) => {
                     for (index, answer) in part.into_iter().zip(answers) {
-                        let settled = |error| unsettle(error, attempts);
+                        let settled = |error| unsettle(error, unsettled);
                         outcomes[index] = Some(answer.map_err(settled));
                     }
                     continue;
                 }
-                Err(GroupError::Unsettled(_)) if attempts < SETTLE_ATTEMPTS => {
-                    waiting.push((part, attempts + 1));
+                Err(GroupError::Unsettled(_)) if unsettled < SETTLE_ATTEMPTS => {
+                    waiting.push(Part { members: part, unsettled: unsettled + 1, tries });
+                    continue;
+                }
+                Err(GroupError::Conflict(_)) if tries < self.attempts_max => {
+                    pause_before(tries).await;
+                    waiting.push(Part { members: part, unsettled, tries: tries + 1 });
                     continue;
                 }
                 Err(GroupError::Unsettled(error)) => LedgerError::Unknown(error.to_string()),
@@ -135,13 +169,14 @@ impl RedeemWriter {
                         "group halved"
                     );
                     let (left, right) = part.split_at(part.len() / 2);
-                    waiting.extend([(right.to_vec(), attempts), (left.to_vec(), attempts)]);
+                    let half = |half: &[usize]| Part { members: half.to_vec(), unsettled, tries };
+                    waiting.extend([half(right), half(left)]);
                     continue;
                 }
-                Err(GroupError::Failed(error)) => error,
+                Err(GroupError::Conflict(error) | GroupError::Failed(error)) => error,
             };
             for index in part {
-                outcomes[index] = Some(Err(unsettle(error.clone().into(), attempts)));
+                outcomes[index] = Some(Err(unsettle(error.clone().into(), unsettled)));
             }
         }
         let missing =
@@ -163,8 +198,6 @@ impl RedeemWriter {
                 Ok(answers)
             }
             Err(error) => {
-                // An explicit rollback: after a failed statement the transaction is still open, unless
-                // the database has ended it by itself. The pool closes what is left in doubt.
                 if let Err(error) = tx.rollback().await {
                     tracing::warn!(shard = self.shard, %error, "a transaction was not rolled back");
                 }
@@ -175,7 +208,7 @@ impl RedeemWriter {
 
     async fn decide_and_write(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &impl ConnectionTrait,
         items: &[&RedeemItem],
     ) -> Result<(Vec<Outcome>, Vec<(AlarmKind, Minute)>), LedgerError> {
         let now = Instant::now();

@@ -34,8 +34,10 @@ static ISSUE: LazyLock<Texts> = LazyLock::new(|| {
     };
     let mysql = |rows| {
         let pieces = format!("CASE bucket{} END", " WHEN ? THEN CAST(? AS SIGNED)".repeat(rows));
-        let head = format!("UPDATE stock_bucket SET issued = issued + {pieces} \
-                            WHERE template_id = ? AND bucket IN (");
+        let head = format!(
+            "UPDATE stock_bucket SET issued = issued + {pieces} \
+                            WHERE template_id = ? AND bucket IN ("
+        );
         let tail = format!(") AND issued + {pieces} <= granted AND open = 1");
         repeat(&head, "?", rows, &tail)
     };

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use coupon_domain::coupon::CouponStatus;
-use coupon_server::worker::sweeper;
+use coupon_server::{clock::Clock as _, worker::sweeper};
 
 use super::{
     message,
@@ -162,6 +162,7 @@ pub(crate) async fn what_falls_due_soon_is_published_once_more(at: &mut RunningW
     let due = start().plus(DAY);
     let template = at.world.publish(Offer { window: until(due), ..Offer::default() }).await;
     let coupon = at.world.win(&template, 1, "r").await.id;
+    at.forget_wanted();
     at.jump(due.minus(10 * MINUTE));
     assert_eq!(sweeper::remind(&at.handler, 9 * MINUTE).await, 0, "not yet");
     at.jump(due.minus(SHORT_HOP));

@@ -102,6 +102,11 @@ impl RunningWorld {
         self.handler.relay.flush(self.queue.as_ref(), ledger).await.expect("published");
     }
 
+    /// The node dies before it has published what its transactions wanted.
+    pub(crate) fn forget_wanted(&mut self) {
+        self.handler.relay = new_relay(&self.clock);
+    }
+
     /// Puts the clock forward. Messages that are published already do not notice.
     pub(crate) fn jump(&mut self, to: Timestamp) {
         self.clock.jump(to);

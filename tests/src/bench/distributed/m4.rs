@@ -67,7 +67,8 @@ async fn run(
         ops += load.ops();
         keep(&mut all, &mut load);
     }
-    let (p50, p99) = textbook.latency.map_or((0.0, 0.0), |latency| (latency.p50_us, latency.p99_us));
+    let (p50, p99) =
+        textbook.latency.map_or((0.0, 0.0), |latency| (latency.p50_us, latency.p99_us));
     textbook.remove().await?;
     let unsettled = all.unsettled.len();
     stand.node.settle(hot, &mut all).await?;

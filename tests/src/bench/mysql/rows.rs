@@ -184,7 +184,8 @@ impl Rows {
 
     /// Counts the rows as given by their buckets.
     async fn account(&self, issued: &[i64]) -> anyhow::Result<()> {
-        let sql = "UPDATE stock_bucket SET issued = issued + ? WHERE template_id = ? AND bucket = ?";
+        let sql =
+            "UPDATE stock_bucket SET issued = issued + ? WHERE template_id = ? AND bucket = ?";
         for (bucket, issued) in issued.iter().enumerate() {
             let update = sqlx::query(sql)
                 .bind(issued)

@@ -49,6 +49,13 @@ impl Member {
         Self { command, read_first, count_stock, tries: 0, unsettled, outcome: None, short }
     }
 
+    /// Ends it with an error that says nothing was changed, unless an earlier commit may have.
+    pub(super) fn fail(&mut self, error: &LedgerError) {
+        let unknown = || LedgerError::Unknown(error.to_string());
+        let error = if self.unsettled { unknown() } else { error.clone() };
+        self.outcome = Some(Err(error.into()));
+    }
+
     /// Whether this writer has nothing more to do for it.
     pub(super) fn is_done(&self) -> bool {
         self.short || self.outcome.is_some()

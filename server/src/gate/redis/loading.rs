@@ -1,0 +1,174 @@
+//! Loading: stock, and holders as far as they are few, from the ledger into Redis.
+//!
+//! A token is left in every bucket before the ledger is read, and the stock is set only if it still
+//! stands: whoever began later has read the ledger later. Holders are learned from outcomes anyway: one
+//! who is not known here is admitted, and the ledger finds the replay or the limit. So only templates
+//! with few of them are filled in beforehand, and a sale goes on soon after Redis has lost everything.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use coupon_domain::{ids::TemplateId, template::Template};
+use fred::prelude::Value;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use rustc_hash::FxHashMap;
+
+use super::{
+    RedisGate,
+    cluster::Failure,
+    combiner::Combiner,
+    group::{Kind, LIFE_MS, Op},
+    node::Command,
+    templates::Local,
+};
+use crate::{
+    gate::winners::walk,
+    ledger::{Ledger, LedgerError},
+};
+
+/// Coupons of a template that are filled in before its stock is set.
+const FILL_MAX: i64 = 50_000;
+/// Steps of the walk that finds them.
+const FILL_STEPS: usize = 20;
+/// Commands of one load in flight.
+const PIPELINED: usize = 64;
+/// How long a token stands, in milliseconds.
+const TOKEN_MS: i64 = 60_000;
+
+/// A template to be loaded, and the buckets that are.
+struct Wanted {
+    template: TemplateId,
+    local: Arc<Local>,
+    replace: bool,
+    buckets: Vec<(usize, Arc<Combiner>)>,
+}
+
+fn failed(failure: Failure) -> LedgerError {
+    let why = match failure {
+        Failure::NotSent => "its primary is being left alone".to_owned(),
+        Failure::Silent => "its primary did not answer".to_owned(),
+        Failure::Refused(error) | Failure::Failed(error) => error,
+    };
+    LedgerError::Unavailable(format!("redis cannot be loaded: {why}"))
+}
+
+impl RedisGate {
+    pub(super) async fn load_all(
+        &self,
+        ledger: &dyn Ledger,
+        templates: &[Arc<Template>],
+    ) -> Result<(), LedgerError> {
+        let mut wanted = Vec::new();
+        for template in templates {
+            wanted.extend(self.wanted(template).await?);
+        }
+        let mut few = Vec::new();
+        for one in &wanted {
+            let rows = ledger.buckets(one.template).await?;
+            let issued: i64 = rows.iter().map(|(_, row)| row.issued).sum();
+            if (1..=FILL_MAX).contains(&issued) {
+                few.push(one.template);
+            }
+        }
+        self.fill(ledger, &wanted, &few).await?;
+        for one in &wanted {
+            self.set_stock(ledger, one).await?;
+        }
+        Ok(())
+    }
+
+    /// The buckets of a template that are not loaded; all when what is there is not to be trusted.
+    async fn wanted(&self, template: &Template) -> Result<Option<Wanted>, LedgerError> {
+        let local = self.local(template);
+        let replace = local.flags.is_distrusted();
+        let all = (0..local.len()).map(|index| (index, self.combiner(template.id, &local, index)));
+        let missing = stream::iter(all).map(|(index, bucket)| async move {
+            if replace {
+                return Ok(Some((index, bucket)));
+            }
+            let command = Command::Exists(bucket.keys.stock.clone());
+            let exists = self.shared.cluster.call(bucket.keys.slot, command).await?;
+            Ok((exists.as_i64() == Some(0)).then_some((index, bucket)))
+        });
+        let missing: Vec<Option<_>> =
+            missing.buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
+        let buckets: Vec<_> = missing.into_iter().flatten().collect();
+        let template = template.id;
+        Ok((!buckets.is_empty()).then_some(Wanted { template, local, replace, buckets }))
+    }
+
+    /// Enters the holders of templates that have few, as far as they are found in a few steps.
+    async fn fill(
+        &self,
+        ledger: &dyn Ledger,
+        wanted: &[Wanted],
+        few: &[TemplateId],
+    ) -> Result<(), LedgerError> {
+        if few.is_empty() {
+            return Ok(());
+        }
+        let places: FxHashMap<TemplateId, &Wanted> =
+            wanted.iter().map(|one| (one.template, one)).collect();
+        let mut ops: FxHashMap<(TemplateId, usize), VecDeque<Op>> = FxHashMap::default();
+        let mut steps = 0;
+        walk(ledger, few, |rows| {
+            for (template, holding) in rows {
+                let Some(one) = places.get(template) else { continue };
+                let index = one.local.index(&self.router, holding.user);
+                let op = Op::coupons(Kind::Holds, &[*holding], false, false, 1);
+                ops.entry((*template, index)).or_default().extend(op);
+            }
+            steps += 1;
+            steps < FILL_STEPS
+        })
+        .await?;
+        let fills = ops.into_iter().filter_map(|((template, index), ops)| {
+            let one = places.get(&template)?;
+            let bucket = self.combiner(template, &one.local, index);
+            Some(async move { bucket.fill(ops).await })
+        });
+        stream::iter(fills)
+            .buffer_unordered(PIPELINED)
+            .try_collect::<Vec<()>>()
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    async fn set_stock(&self, ledger: &dyn Ledger, wanted: &Wanted) -> Result<(), LedgerError> {
+        let token = Bytes::from(rand::random::<u128>().to_string());
+        let cluster = &self.shared.cluster;
+        let tokens = wanted.buckets.iter().map(|(_, bucket)| {
+            let command = Command::Set(bucket.keys.token.clone(), token.clone(), TOKEN_MS);
+            cluster.call(bucket.keys.slot, command)
+        });
+        let left: Vec<Value> =
+            stream::iter(tokens).buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
+        drop(left);
+        let rows = ledger.buckets(wanted.template).await?;
+        let mut stock: FxHashMap<usize, i64> = FxHashMap::default();
+        for (shard, row) in rows {
+            stock.insert(wanted.local.place(shard, row.key.bucket), row.left().max(0));
+        }
+        let sets = wanted.buckets.iter().map(|(index, bucket)| {
+            let keys = &bucket.keys;
+            let left = stock.get(index).copied().unwrap_or(0);
+            let args = vec![
+                Value::Bytes(token.clone()),
+                left.into(),
+                i64::from(wanted.replace).into(),
+                LIFE_MS.into(),
+            ];
+            let keys = vec![keys.stock.clone(), keys.users.clone(), keys.token.clone()];
+            let command = Command::Script(&self.shared.load, keys, args);
+            cluster.call(bucket.keys.slot, command)
+        });
+        let set: Vec<Value> =
+            stream::iter(sets).buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
+        // Where another load has begun meanwhile, it sets what it has read later.
+        let loaded = set.iter().filter(|answer| answer.as_i64() == Some(1)).count();
+        tracing::debug!(template = wanted.template.get(), loaded, of = set.len(), "gate loaded");
+        wanted.local.flags.trust();
+        Ok(())
+    }
+}

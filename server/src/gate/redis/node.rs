@@ -1,0 +1,205 @@
+//! One node of the cluster: fred clients that talk to it alone, and its breaker.
+//!
+//! fred's own cluster client has one task for all nodes, and while that task reconnects to one of them,
+//! which takes as long as a failover does, no command for any other node is written. A client per node
+//! keeps them apart; where slots live and redirections are [`super::cluster`]'s work.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::{
+    clients::Client,
+    interfaces::{ClientLike as _, KeysInterface as _, LuaInterface as _},
+    prelude::{Error, ReconnectPolicy, Server, ServerConfig, TcpConfig, Value},
+    types::{
+        Builder, ClusterHash, CustomCommand, Expiration, Key,
+        config::{Config, TlsConnector, UnresponsiveConfig},
+    },
+    util::sha1_hash,
+};
+
+use super::breaker::Breaker;
+use crate::config::RedisConfig;
+
+/// Between two tries to connect, at least and at most, in milliseconds.
+const RECONNECT_MS: (u32, u32) = (50, 1_000);
+/// A command is never sent a second time by the client itself: who sent it knows better.
+const ATTEMPTS: u32 = 1;
+/// How long a goodbye may take.
+const QUIT: Duration = Duration::from_secs(1);
+
+/// A script with its name in the nodes' caches.
+#[derive(Debug)]
+pub(super) struct Script {
+    text: &'static str,
+    sha: String,
+}
+
+impl Script {
+    pub(super) fn new(text: &'static str) -> Self {
+        Self { text, sha: sha1_hash(text) }
+    }
+}
+
+/// What is asked of a node.
+#[derive(Debug, Clone)]
+pub(super) enum Command<'a> {
+    /// A script with its keys and arguments.
+    Script(&'a Script, Vec<Key>, Vec<Value>),
+    /// SET with a life in milliseconds.
+    Set(Key, Bytes, i64),
+    /// EXISTS.
+    Exists(Key),
+}
+
+/// A node.
+pub(super) struct Node {
+    /// `host:port`.
+    pub(super) address: String,
+    pub(super) breaker: Breaker,
+    clients: Vec<Client>,
+}
+
+impl Node {
+    /// Connects in the background, for as long as it takes.
+    ///
+    /// # Errors
+    /// A configuration that the client refuses.
+    pub(super) fn start(address: &str, config: &RedisConfig) -> anyhow::Result<Self> {
+        let clients: Result<Vec<Client>, Error> =
+            (0..config.connections.max(1)).map(|_| client(address, config)).collect();
+        let clients = clients.map_err(|error| {
+            anyhow::anyhow!("redis at {address} cannot be used: {error}; see [redis]")
+        })?;
+        for client in &clients {
+            // Its task ends with `quit`.
+            drop(client.connect());
+        }
+        let breaker = Breaker::new(config.breaker_failures, config.breaker_open());
+        Ok(Self { address: address.to_owned(), breaker, clients })
+    }
+
+    /// Carries a command out on the connection of `lane`: those of one lane keep their order.
+    pub(super) async fn call(
+        &self,
+        lane: u16,
+        command: Command<'_>,
+        asking: bool,
+    ) -> Result<Value, Error> {
+        let client = &self.clients[usize::from(lane) % self.clients.len()];
+        match command {
+            Command::Script(script, keys, args) => {
+                let sent = if asking {
+                    ask(client, |asked| {
+                        let (sha, keys, args) = (script.sha.clone(), keys.clone(), args.clone());
+                        async move { asked.evalsha::<(), _, _, _>(sha, keys, args).await }
+                    })
+                    .await
+                } else {
+                    client.evalsha(script.sha.as_str(), keys.clone(), args.clone()).await
+                };
+                match sent {
+                    // EVAL runs it and fills this node's cache; the others are left alone.
+                    Err(error) if error.details().starts_with("NOSCRIPT") && asking => {
+                        ask(client, |asked| async move {
+                            asked.eval::<(), _, _, _>(script.text, keys, args).await
+                        })
+                        .await
+                    }
+                    Err(error) if error.details().starts_with("NOSCRIPT") => {
+                        client.eval(script.text, keys, args).await
+                    }
+                    other => other,
+                }
+            }
+            Command::Set(key, value, life) => {
+                let expire = Some(Expiration::PX(life));
+                if asking {
+                    ask(client, |asked| async move {
+                        asked.set::<(), _, _>(key, value, expire, None, false).await
+                    })
+                    .await
+                } else {
+                    client.set(key, value, expire, None, false).await
+                }
+            }
+            Command::Exists(key) if asking => {
+                ask(client, |asked| async move { asked.exists::<(), _>(key).await }).await
+            }
+            Command::Exists(key) => client.exists(key).await,
+        }
+    }
+
+    /// What the node says of the cluster's slots.
+    pub(super) async fn slots(&self) -> Result<Value, Error> {
+        let command = CustomCommand::new_static("CLUSTER", ClusterHash::Random, false);
+        self.clients[0].custom(command, vec!["SLOTS"]).await
+    }
+
+    /// Whether it answers.
+    pub(super) async fn ping(&self) -> Result<(), Error> {
+        self.clients[0].ping::<Value>(None).await.map(drop)
+    }
+
+    /// Closes the connections.
+    pub(super) async fn quit(&self) {
+        for client in &self.clients {
+            // One that never connected has nobody to say goodbye to.
+            let _ = tokio::time::timeout(QUIT, client.quit()).await;
+        }
+    }
+}
+
+/// Sends a command to the node that a slot is moving to, in one piece with the word that it must have.
+async fn ask<F>(
+    client: &Client,
+    send: impl FnOnce(fred::clients::Pipeline<Client>) -> F,
+) -> Result<Value, Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let pipeline = client.pipeline();
+    let asking = CustomCommand::new_static("ASKING", ClusterHash::Random, false);
+    pipeline.custom::<(), Bytes>(asking, Vec::new()).await?;
+    send(pipeline.clone()).await?;
+    pipeline.last().await
+}
+
+/// Every option that matters is named: the defaults lose connections for good, wait for ever and queue
+/// without bound.
+fn client(address: &str, config: &RedisConfig) -> Result<Client, Error> {
+    let server = match address.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) => Server::new(host.trim_matches(['[', ']']), port),
+        _ => Server::new(address, 6_379),
+    };
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let tls = config.tls.then(TlsConnector::default_rustls).transpose()?.map(Into::into);
+    let settings = Config {
+        server: ServerConfig::Centralized { server },
+        username: some(&config.username),
+        password: some(&config.password),
+        // A node that is down at the start is waited for.
+        fail_fast: false,
+        tls,
+        ..Config::default()
+    };
+    let timeout = config.command_timeout();
+    let (least, most) = RECONNECT_MS;
+    Builder::from_config(settings)
+        .set_policy(ReconnectPolicy::new_exponential(0, least, most, 2))
+        .with_performance_config(|performance| performance.default_command_timeout = timeout)
+        .with_connection_config(|connection| {
+            connection.connection_timeout = config.connect_timeout();
+            connection.internal_command_timeout = config.connect_timeout().max(timeout);
+            connection.max_command_attempts = ATTEMPTS;
+            connection.max_redirections = 0;
+            connection.max_command_buffer_len = config.queue_max;
+            connection.reconnect_on_auth_error = true;
+            connection.tcp = TcpConfig { nodelay: Some(true), ..TcpConfig::default() };
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(timeout * 3),
+                interval: (timeout / 2).max(Duration::from_millis(5)),
+            };
+        })
+        .build()
+}

@@ -1,0 +1,99 @@
+//! `coupon-chaos`: broken days, with a report.
+#![allow(clippy::print_stdout, reason = "the report goes to stdout")]
+
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::bail;
+use clap::Parser;
+use coupon_tests::chaos::{self, Options, nemesis::Fault};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Kills, freezes and cuts off the parts of a platform of its own, one fault after the other, while
+/// shoppers claim, lock, confirm, cancel and refund through its nodes; then judges every answer. Exits
+/// with 1 when a promise was broken.
+#[derive(Debug, Parser)]
+#[command(name = "coupon-chaos", version)]
+struct Args {
+    /// How long at least; every fault comes once in any case.
+    #[arg(long, default_value_t = 5)]
+    minutes: u64,
+    /// Repeats the choices of an earlier run [default: a new one].
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only these faults, as `F3,F9`.
+    #[arg(long, value_delimiter = ',')]
+    faults: Vec<Fault>,
+    /// Seconds of calm before and after each fault.
+    #[arg(long, default_value_t = 4)]
+    calm: u64,
+    /// Shoppers at once.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    shoppers: u16,
+    /// One embedded server instead of nodes on MySQL, Redis and Pulsar.
+    #[arg(long)]
+    embedded: bool,
+    /// Print one JSON object instead of a table, and tell nothing on the way.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("coupon-chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<bool> {
+    let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+    let known: &[Fault] = if args.embedded { &Fault::EMBEDDED } else { &Fault::ALL };
+    let faults = if args.faults.is_empty() { known.to_vec() } else { args.faults };
+    if let Some(fault) = faults.iter().find(|fault| !known.contains(fault)) {
+        bail!("{fault} ({}) needs the distributed back end: leave --embedded out", fault.what());
+    }
+    let began = std::time::Instant::now();
+    let quiet = args.json;
+    let listener = move |line: &str| {
+        if !quiet {
+            let elapsed = began.elapsed().as_secs();
+            eprintln!("{:>3}:{:02}  {line}", elapsed / 60, elapsed % 60);
+        }
+    };
+    if !quiet && std::io::stderr().is_terminal() {
+        eprintln!("seed {seed}; Ctrl-C ends it and removes everything");
+    }
+    let options = Options {
+        distributed: !args.embedded,
+        length: Duration::from_secs(60 * args.minutes),
+        seed,
+        faults,
+        calm: Duration::from_secs(args.calm),
+        shoppers: usize::from(args.shoppers),
+        listener: Arc::new(listener),
+    };
+    // An interrupt must not leave processes and data behind, so it ends the day from inside.
+    let report = tokio::select! {
+        report = chaos::run(&options) => report,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted?;
+            bail!("interrupted, everything is stopped and removed (seed {seed})");
+        }
+    };
+    let report = report.map_err(|error| error.context(format!("seed {seed}")))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("\n{report}");
+    }
+    if !report.is_clean() {
+        eprintln!("promises were broken: --seed {seed} repeats the choices");
+    }
+    Ok(report.is_clean())
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask bench`: builds what the measures named need, and takes them.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::cargo;
+
+/// Tells `coupon-bench` where the program of the ports is.
+const PORTS: &str = "COUPON_BENCH_PORTS";
+
+/// What must be there besides `coupon-bench` itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// MySQL, Redis Cluster and Pulsar.
+    pub(crate) services: bool,
+    /// The program that measures at the ports of the server's library.
+    pub(crate) ports: bool,
+}
+
+impl Needs {
+    /// As the program says; an error in the arguments is left for the run proper to tell.
+    fn of(bench: &Path, args: &[OsString]) -> anyhow::Result<Self> {
+        let output = Command::new(bench)
+            .arg("--needs")
+            .args(args)
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", bench.display()))?;
+        Ok(Self::read(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    fn read(said: &str) -> Self {
+        let says = |word: &str| said.lines().any(|line| line == word);
+        Self { services: says("services"), ports: says("ports") }
+    }
+}
+
+/// Builds the release binaries and becomes `coupon-bench`, with the arguments passed through.
+pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let bench = cargo::build_binaries(true, true)?.join("coupon-bench");
+    let needs = Needs::of(&bench, args)?;
+    let mut command = Command::new(&bench);
+    command.args(args);
+    if needs.ports {
+        command.env(PORTS, build_ports()?);
+    }
+    cargo::exec(&mut command)
+}
+
+/// Builds the program of the ports; its path, which cargo chooses.
+fn build_ports() -> anyhow::Result<PathBuf> {
+    let mut command = cargo::cargo()?;
+    command.args(["build", "--release", "-p", "coupon-server", "-p", "coupon-tests"]);
+    command.args(["--bench", "ports", "--message-format", "json-render-diagnostics"]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("the program of the ports does not build");
+    }
+    executable(&String::from_utf8_lossy(&output.stdout))
+        .context("cargo does not say where it has built the program of the ports")
+}
+
+/// The path in cargo's message about the target `ports`.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let about = |line: &&str| line.contains(r#""name":"ports""#);
+    let line = messages.lines().filter(about).find(|line| line.contains(r#""executable":""#))?;
+    let (_, rest) = line.split_once(r#""executable":""#)?;
+    let (path, _) = rest.split_once('"')?;
+    Some(PathBuf::from(path.replace(r"\\", r"\")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_read_off_the_message_of_its_target() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/t/it-1"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"ports"},"executable":"/t/ports-2"}"#,
+        );
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/ports-2")));
+        assert_eq!(executable(r#"{"target":{"name":"ports"},"executable":null}"#), None);
+    }
+
+    #[test]
+    fn needs_are_whole_lines() {
+        assert_eq!(Needs::read("services\nports\n"), Needs { services: true, ports: true });
+        assert_eq!(Needs::read("Usage: needs services"), Needs::default());
+    }
+}
