@@ -85,6 +85,8 @@ pub(super) fn admin_url(broker: &Service) -> anyhow::Result<String> {
     Ok(format!("http://127.0.0.1:{}", web_port(broker)?))
 }
 
+/// Memory is bounded, and nothing is synced: alarms may be lost, the sweeper finds what they meant.
+/// The bookie heeds its port only where ephemeral ones are allowed.
 fn config(broker: &Service) -> anyhow::Result<String> {
     let (port, web) = (broker.port, web_port(broker)?);
     Ok(format!(
@@ -101,6 +103,7 @@ loadBalancerEnabled=false
 webSocketServiceEnabled=false
 functionsWorkerEnabled=false
 allowLoopback=true
+allowEphemeralPorts=true
 ledgerStorageClass=org.apache.bookkeeper.bookie.storage.ldb.DbLedgerStorage
 journalSyncData=false
 diskUsageThreshold=0.99
