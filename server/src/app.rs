@@ -60,7 +60,8 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
 
     let stop_workers = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    Workers { tasks: &mut tasks, stop: &stop_workers }.start(&mut platform);
+    let loops = Workers { tasks: &mut tasks, stop: &stop_workers, serving: &serving };
+    loops.start(&mut platform, backend::primaries(&config, &databases)).await;
     if let Some(checkpoint) = databases.checkpoint {
         let interval = config.storage.checkpoint_interval();
         tasks.spawn(backend::checkpoint::run(checkpoint, interval, stop_workers.clone()));

@@ -14,9 +14,9 @@ use sea_orm_migration::MigratorTrait;
 
 use crate::{
     alarm::{AlarmQueue, embedded::EmbeddedAlarms},
-    catalog::MetaConnections,
+    catalog::{Catalog, MetaConnections, NamedShard, Primary, PrimaryClock},
     clock::Clock,
-    config::{BackendKind, Config},
+    config::{BackendKind, Config, redact},
     data_dir::database_path,
     gate::{Gate, embedded::EmbeddedGate},
     ledger::{
@@ -143,9 +143,48 @@ pub async fn gate(config: &Config, router: &Router) -> anyhow::Result<GatePorts>
     }
 }
 
-/// Which shard every slot lives on.
-pub fn router(databases: &Databases) -> Router {
+/// Which shard every slot lives on: as dealt on the embedded back end, as stored on the distributed
+/// one, where the first start stores it.
+///
+/// # Errors
+/// One plain sentence: the configuration and the databases disagree.
+pub async fn router(
+    config: &Config,
+    databases: &Databases,
+    catalog: &Catalog,
+) -> anyhow::Result<Router> {
+    match config.backend.kind {
+        BackendKind::Embedded => Ok(dealt(databases)),
+        BackendKind::Distributed => Ok(catalog.slot_map(&named_shards(config, databases)).await?),
+    }
+}
+
+/// The default map.
+pub fn dealt(databases: &Databases) -> Router {
     Router::dealt(u16::try_from(databases.shards.len()).unwrap_or(u16::MAX))
+}
+
+fn named_shards(config: &Config, databases: &Databases) -> Vec<NamedShard> {
+    let shards = config.mysql.shard_urls.iter().zip(&databases.shards).enumerate();
+    let named = |(number, (url, shard)): (usize, (&String, &ShardConnections))| NamedShard {
+        name: format!("shard {number} at {}", redact::url(url)),
+        db: shard.write.clone(),
+    };
+    shards.map(named).collect()
+}
+
+/// The clocks that this node's is compared with; none on the embedded back end, whose is the same.
+pub fn primaries(config: &Config, databases: &Databases) -> Vec<Arc<dyn Primary>> {
+    if config.backend.kind == BackendKind::Embedded {
+        return Vec::new();
+    }
+    let meta = NamedShard {
+        name: format!("meta at {}", redact::url(&config.mysql.meta_url)),
+        db: databases.meta.write.clone(),
+    };
+    let all = named_shards(config, databases).into_iter().chain([meta]);
+    all.map(|NamedShard { name, db }| Arc::new(PrimaryClock::new(name, db)) as Arc<dyn Primary>)
+        .collect()
 }
 
 /// The ledger over the shards.
@@ -162,7 +201,8 @@ pub fn ledger(
         redeem_queue_max: config.redemptions.queue_max,
         attempts_max: config.claims.attempts_max,
     };
-    Arc::new(SqlLedger::start(router, shards, limits, neighbours))
+    let fold_lag = config.stats.fold_lag(config.backend.kind);
+    Arc::new(SqlLedger::start(router, shards, limits, neighbours).with_fold_lag(fold_lag))
 }
 
 /// The alarm queue. On a test clock the broker carries what that clock says.

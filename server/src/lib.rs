@@ -7,6 +7,8 @@ pub mod backend;
 pub mod config;
 pub mod data_dir;
 pub mod error;
+#[cfg(feature = "sabotage")]
+pub mod faults;
 pub mod policy;
 pub mod rpc;
 pub mod serving;

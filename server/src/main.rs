@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long threads that block, such as a file being closed, may hold up the end of the process.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     // Several providers are linked in; clients of Redis and Pulsar panic when none is chosen. An
     // error says that one was installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -329,7 +329,7 @@ mod tests {
         let user = UserId::new(5).unwrap();
         // More than a second holds: the next seconds are borrowed.
         let last = (0..3_000).map(|_| mint.coupon(user).unwrap().get()).last().unwrap();
-        let second = last / SLOTS >> 18;
+        let second = (last / SLOTS) >> 18;
         let used = mint.close();
         assert_eq!(used, second + 1);
         assert_eq!(mint.coupon(user), Err(MintExhausted));

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::bail;
 
-use crate::{cargo, lint_proto, suite, tidy};
+use crate::{cargo, lint_proto, services, suite, tidy};
 
 /// The demo of CI: every phase of the sale, at a tenth of its size.
 const DEMO_ARGS: [&str; 4] = ["--users", "2000", "--stock", "200"];
@@ -18,6 +18,7 @@ const DEMO_ARGS: [&str; 4] = ["--users", "2000", "--stock", "200"];
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut steps = Steps::default();
     let mut totals = suite::Totals::default();
+    let mut services = None;
 
     steps.step("format", || cargo::run_cargo(&["fmt", "--all", "--check"]));
     steps.step("clippy", || {
@@ -27,9 +28,18 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     steps.step("lint-proto", lint_proto::run);
     steps.step("deny", deny);
     steps.step("release build", || cargo::build_binaries(true, true).map(drop));
+    // Held to the end of the run. Without them the tests try once more, and fail.
+    steps.step("services", || {
+        services = Some(services::lease(Some(&cargo::target_dir()?.join("release")))?);
+        Ok(())
+    });
     steps.step("test", || {
-        let bin_dir = Some(cargo::target_dir()?.join("release"));
-        let outcome = suite::run(&suite::Options { embedded: false, args: Vec::new(), bin_dir })?;
+        let outcome = suite::run(&suite::Options {
+            embedded: false,
+            args: Vec::new(),
+            bin_dir: Some(cargo::target_dir()?.join("release")),
+            services: services.as_ref(),
+        })?;
         totals = outcome.totals;
         if !outcome.success {
             bail!("tests failed, or something did not compile");

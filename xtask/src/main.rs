@@ -98,7 +98,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(passed) => program::run("coupon-bench", &passed.args),
         Command::Services(verb) => services::run(&verb),
         Command::Test { embedded, args } => {
-            let outcome = suite::run(&suite::Options { embedded, args, bin_dir: None })?;
+            let options = suite::Options { embedded, args, bin_dir: None, services: None };
+            let outcome = suite::run(&options)?;
             println!("\n{}", outcome.totals);
             Ok(code(outcome.success))
         }

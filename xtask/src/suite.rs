@@ -16,13 +16,15 @@ use crate::{cargo, services};
 const DISTRIBUTED: &str = "distributed";
 
 /// Which tests, and against what.
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     /// Leave out what needs services, and cut the crash storm short.
     pub(crate) embedded: bool,
     /// Arguments for `cargo test`.
     pub(crate) args: Vec<OsString>,
     /// Folder of ready binaries for tests that start processes; none = they are built here.
     pub(crate) bin_dir: Option<PathBuf>,
+    /// Services to run on; none = they are found, or started for this run.
+    pub(crate) services: Option<&'a services::Lease>,
 }
 
 /// How the run ended.
@@ -76,7 +78,7 @@ impl Totals {
 }
 
 /// Runs the suite, its output passed through as it comes.
-pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
+pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
     let mut command = cargo::cargo()?;
     if let Some(dir) = &options.bin_dir {
         command.env("COUPON_TEST_BIN_DIR", dir);
@@ -86,17 +88,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Outcome> {
         // them, and are built once.
         cargo::run_cargo(&["build", "--workspace", "--bins", "--tests"])?;
     }
-    // Held until the tests have ended.
-    let services = if options.embedded {
+    if options.embedded {
         command.env("COUPON_TEST_QUICK", "1");
+    }
+    // Held until the tests have ended.
+    let own = if options.embedded || options.services.is_some() || !starts_processes(&options.args)
+    {
         None
-    } else if starts_processes(&options.args) {
+    } else {
         let lease = services::lease(options.bin_dir.as_deref());
         Some(lease.context("the tests need services (`--embedded` runs those that do not)")?)
-    } else {
-        None
     };
-    command.envs(services.iter().flat_map(|lease| lease.variables.clone()));
+    if let Some(lease) = options.services.or(own.as_ref()) {
+        command.envs(lease.variables.iter().cloned());
+    }
     command.args(["test", "--no-fail-fast"]);
     if !selects_packages(&options.args) {
         command.arg("--workspace");

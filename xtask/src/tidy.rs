@@ -15,6 +15,7 @@ mod placeholders;
 mod requirements;
 mod rooms;
 mod rust;
+mod schema;
 mod sleeps;
 mod tree;
 mod words;
@@ -48,7 +49,7 @@ impl fmt::Display for Violation {
 }
 
 /// Every rule, with the name that its violations carry.
-const RULES: [fn(&Tree) -> Vec<Violation>; 9] = [
+const RULES: [fn(&Tree) -> Vec<Violation>; 10] = [
     crates::edges,
     crates::lints_inherited,
     rooms::edges,
@@ -56,6 +57,7 @@ const RULES: [fn(&Tree) -> Vec<Violation>; 9] = [
     length::files,
     placeholders::none_left,
     requirements::tested,
+    schema::of_shards,
     sleeps::none_in_tests,
     words::none_of_a_machine,
 ];

@@ -8,18 +8,21 @@ use tokio::sync::mpsc;
 
 use crate::{
     backend::{self, Databases},
-    catalog::Catalog,
+    catalog::{CacheLimits, Catalog},
     clock::{Clock, ManualClock, WallClock},
     config::{BackendKind, Config, Role},
-    gate::loader::GateLoader,
+    gate::{Gate, loader::GateLoader},
     ledger::{AlarmBell, TemplateSource, sql::Neighbours},
-    mint::Mint,
     usecase::UseCases,
-    worker::{alarms::AlarmHandler, relay::Relay},
+    worker::{
+        alarms::AlarmHandler,
+        lease::{self, NodeNumber},
+        relay::Relay,
+    },
 };
 
-/// The one node of the embedded back end.
-const NODE: u8 = 0;
+/// See [`node_lease`].
+const EMBEDDED_LEASE: Duration = Duration::from_secs(180);
 /// Templates looked at in one step at the start.
 const START_TEMPLATES: u64 = 200;
 
@@ -30,6 +33,10 @@ pub(super) struct Platform {
     pub(super) test_clock: Option<Arc<ManualClock>>,
     /// Templates that the gate wants to be loaded.
     pub(super) requests: Option<mpsc::Receiver<Arc<Template>>>,
+    /// The right to mint ids.
+    pub(super) number: Option<NodeNumber>,
+    /// This process among those that share the databases.
+    pub(super) holder: String,
 }
 
 /// Puts the platform together.
@@ -38,21 +45,25 @@ pub(super) async fn build(
     databases: &Databases,
     test_clock: Option<Timestamp>,
 ) -> anyhow::Result<Platform> {
-    let ttl = Duration::from_secs(config.templates.cache_ttl_s);
-    let entries = config.templates.cache_entries_max;
-    let catalog = Arc::new(Catalog::new(databases.meta.clone(), entries, ttl));
+    let limits = CacheLimits {
+        entries_max: config.templates.cache_entries_max,
+        ttl: config.templates.cache_ttl(),
+        stale_max: config.templates.stale_max(),
+    };
+    let catalog = Arc::new(Catalog::with_limits(databases.meta.clone(), limits));
+    let router = backend::router(config, databases, &catalog).await?;
     let test_clock = place_test_clock(config, &catalog, test_clock).await?;
     let clock: Arc<dyn Clock> = match &test_clock {
         Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
         None => Arc::new(WallClock::default()),
     };
-    let mint = Arc::new(open_mint(&catalog, databases).await?);
-    let router = backend::router(databases);
+    let holder = lease::new_holder();
+    let number = take_number(config, &catalog, &holder, databases).await?;
     let (gate, settle) = backend::gate(config, &router).await?;
     let hop_max = Duration::from_secs(config.alarms.hop_max_s);
     let relay = Arc::new(Relay::new(Arc::clone(&clock), hop_max));
     let neighbours = Neighbours {
-        mint: Arc::clone(&mint),
+        mint: number.mint(),
         templates: Arc::clone(&catalog) as Arc<dyn TemplateSource>,
         settle,
         bell: Arc::clone(&relay) as Arc<dyn AlarmBell>,
@@ -67,9 +78,54 @@ pub(super) async fn build(
         clock: Arc::clone(&clock),
         chunk_rows: config.alarms.sweep_chunk_rows,
     });
+    forget_changed(&catalog, &gate);
+    let mint = number.mint();
     let config = Arc::clone(config);
     let usecases = Arc::new(UseCases { catalog, ledger, gate, clock, mint, loader, config });
-    Ok(Platform { usecases, handler, test_clock, requests: Some(requests) })
+    Ok(Platform {
+        usecases,
+        handler,
+        test_clock,
+        requests: Some(requests),
+        number: Some(number),
+        holder,
+    })
+}
+
+/// Whatever another node has done to a template's stock or state, this node's gate reads anew.
+fn forget_changed(catalog: &Catalog, gate: &Arc<dyn Gate>) {
+    let gate = Arc::clone(gate);
+    catalog.on_change(move |seen| {
+        let same = |before: &Arc<Template>| {
+            before.total == seen.now.total && before.state == seen.now.state
+        };
+        if !seen.before.as_ref().is_some_and(same) {
+            gate.forget(seen.now.id);
+        }
+    });
+}
+
+/// The number under which this node mints ids.
+async fn take_number(
+    config: &Config,
+    catalog: &Arc<Catalog>,
+    holder: &str,
+    databases: &Databases,
+) -> anyhow::Result<NodeNumber> {
+    let last_operation = backend::last_operation(databases).await?;
+    let lease = node_lease(config);
+    NodeNumber::take(Arc::clone(catalog), holder.to_owned(), lease, last_operation)
+        .await
+        .context("this node gets no number to mint ids under")
+}
+
+/// How long a number or a loop stays with a node that does not renew it. On the embedded back end
+/// nobody waits for it, and each renewal is a write to the disk.
+pub(super) fn node_lease(config: &Config) -> Duration {
+    match config.backend.kind {
+        BackendKind::Embedded => EMBEDDED_LEASE,
+        BackendKind::Distributed => Duration::from_millis(config.backend.lease_ms),
+    }
 }
 
 /// The test clock: at the time asked for, or where it stood when the data was last used. Data that
@@ -95,21 +151,14 @@ async fn place_test_clock(
     Ok(Some(Arc::new(ManualClock::new(now))))
 }
 
-async fn open_mint(catalog: &Catalog, databases: &Databases) -> anyhow::Result<Mint> {
-    let used_until = catalog.minted_until(NODE).await.context("cannot read the node's lease")?;
-    let last_operation = backend::last_operation(databases).await?;
-    let mint = Mint::new(NODE, used_until, last_operation);
-    catalog.raise_lease(&mint).await.context("cannot store the node's lease")?;
-    Ok(mint)
-}
-
 /// Finishes what a crash has cut off, and publishes every alarm again where the queue forgets.
 pub(super) async fn recover(platform: &Platform) -> anyhow::Result<()> {
     let usecases = &platform.usecases;
-    if usecases.config.backend.role.works() {
+    // Of several nodes the one that has the lease does it.
+    let embedded = usecases.config.backend.kind == BackendKind::Embedded;
+    if embedded {
         settle_templates(usecases).await?;
     }
-    let embedded = usecases.config.backend.kind == BackendKind::Embedded;
     if embedded || platform.test_clock.is_some() {
         platform.handler.relay.recall(usecases.ledger.as_ref()).await?;
     }
@@ -117,7 +166,7 @@ pub(super) async fn recover(platform: &Platform) -> anyhow::Result<()> {
 }
 
 /// Makes the buckets of every template agree with the catalog.
-async fn settle_templates(usecases: &UseCases) -> anyhow::Result<()> {
+pub(super) async fn settle_templates(usecases: &UseCases) -> anyhow::Result<()> {
     let mut before = None;
     loop {
         let page = usecases.catalog.list(None, None, before, START_TEMPLATES).await?;

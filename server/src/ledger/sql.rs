@@ -8,6 +8,7 @@ mod redeem;
 mod refill;
 mod retention;
 mod rows;
+mod shard;
 mod statement;
 mod stats;
 mod stock;
@@ -36,11 +37,12 @@ use coupon_domain::{
 use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::task::JoinHandle;
 
-pub use self::lane_db::LaneConnections;
+pub use self::{lane_db::LaneConnections, shard::ShardConnections};
 use self::{
     give::{GiveWriter, Outcome, Reply},
     redeem::{RedeemItem, RedeemWriter},
     refill::{Proofs, Refills},
+    shard::{Shard, submit},
 };
 use super::{
     AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger,
@@ -50,17 +52,6 @@ use super::{
     router::Router,
 };
 use crate::mint::Mint;
-
-/// Connections to one shard's database.
-#[derive(Debug, Clone)]
-pub struct ShardConnections {
-    /// The primary, for everything that writes or must see the latest commit.
-    pub write: DatabaseConnection,
-    /// For reads.
-    pub read: DatabaseConnection,
-    /// Of the lanes, to the primary.
-    pub lanes: LaneConnections,
-}
 
 /// Limits of grouping.
 #[derive(Debug, Clone, Copy)]
@@ -88,71 +79,6 @@ pub struct Neighbours {
     pub settle: Arc<dyn Settle>,
     /// Who hears of alarms.
     pub bell: Arc<dyn AlarmBell>,
-}
-
-impl ShardConnections {
-    /// For reads that must see the latest commit without waiting behind the one who writes: SQLite's
-    /// readers do, replicas do not.
-    fn latest(&self) -> &DatabaseConnection {
-        match self.write.get_database_backend() {
-            DbBackend::Sqlite => &self.read,
-            _ => &self.write,
-        }
-    }
-}
-
-struct Shard {
-    id: ShardId,
-    db: ShardConnections,
-    /// Lanes of claims and issues, by bucket.
-    give: Vec<Lane<GiveWriter>>,
-    /// Lanes of commands on redemptions, by user.
-    redeem: Vec<Lane<RedeemWriter>>,
-}
-
-impl Shard {
-    /// Starts the lanes.
-    fn start(
-        id: ShardId,
-        db: ShardConnections,
-        limits: GroupLimits,
-        neighbours: &Neighbours,
-        proofs: Option<&Arc<Proofs>>,
-    ) -> Self {
-        let attempts_max = limits.attempts_max;
-        let give = (0..db.lanes.lanes()).map(|_| {
-            let (lane, proofs) = (db.lanes.lane(), proofs.cloned());
-            let writer = GiveWriter::new(id, lane, attempts_max, neighbours, proofs);
-            let (queue_max, group_max) = (limits.give_queue_max, limits.give_group_max);
-            Lane::start("the claim queue", Arc::new(writer), queue_max, group_max)
-        });
-        let redeem = (0..db.lanes.lanes()).map(|_| {
-            let writer = RedeemWriter::new(id, db.lanes.lane(), attempts_max, neighbours);
-            let (queue_max, group_max) = (limits.redeem_queue_max, limits.redeem_group_max);
-            Lane::start("the redemption queue", Arc::new(writer), queue_max, group_max)
-        });
-        Self { id, give: give.collect(), redeem: redeem.collect(), db }
-    }
-
-    /// The number of the lane of a claim or issue: that of its bucket, so that two groups in flight
-    /// never meet in one, and all commands of a user and a template go one way.
-    fn give_lane(&self, command: &GiveCommand) -> usize {
-        let template = &command.template;
-        let bucket = u64::from(command.user.slot().bucket(template.buckets));
-        // Small templates all have a bucket 0.
-        let start = mix64(template.id.get().unsigned_abs());
-        usize::try_from(start.wrapping_add(bucket) % self.lanes()).unwrap_or(0)
-    }
-
-    /// The lane of a user's commands on redemptions.
-    fn redeem_lane(&self, user: UserId) -> Option<&Lane<RedeemWriter>> {
-        let lane = mix64(user.get().unsigned_abs()) % self.lanes();
-        self.redeem.get(usize::try_from(lane).unwrap_or(0))
-    }
-
-    fn lanes(&self) -> u64 {
-        u64::try_from(self.give.len()).unwrap_or(1).max(1)
-    }
 }
 
 /// The ledger over SQL.
@@ -205,30 +131,6 @@ impl SqlLedger {
     fn shard_of(&self, user: UserId) -> Result<&Shard, LedgerError> {
         self.shard(self.router.shard_of_user(user))
     }
-}
-
-/// Hands commands of one lane to their shard's, in order. What the lane does not take is settled here,
-/// so that the gate gets its units back.
-fn submit(
-    shards: &[Shard],
-    settle: &dyn Settle,
-    shard: ShardId,
-    commands: Vec<GiveCommand>,
-) -> Result<Answer<GiveWriter>, LedgerError> {
-    let lane = shards.get(usize::from(shard)).and_then(|shard| {
-        let lane = commands.first().map_or(0, |command| shard.give_lane(command));
-        shard.give.get(lane)
-    });
-    let submitted = match lane {
-        Some(lane) => lane.submit(commands),
-        None => Err((LedgerError::Corrupt(format!("there is no shard {shard}")), commands)),
-    };
-    submitted.map_err(|(error, commands)| {
-        let outcome = Err(error.clone().into());
-        let refused = commands.iter().map(|command| Settlement { command, outcome: &outcome });
-        settle.settle(&refused.collect::<Vec<_>>());
-        error
-    })
 }
 
 /// Where the outcomes of a parcel come from.
@@ -333,7 +235,8 @@ impl Ledger for SqlLedger {
         let mut granted = Granted { buckets, pieces: 0 };
         // One after the other: the first shard fixes the number of buckets for all.
         for (shard, share) in self.shards.iter().zip(shares) {
-            let here = stock::grant(&shard.db.write, template, granted.buckets, share).await?;
+            let grant = || stock::grant(&shard.db.write, template, granted.buckets, share);
+            let here = shard.db.retried(grant).await?;
             granted = Granted { buckets: here.buckets, pieces: granted.pieces + here.pieces };
         }
         Ok(granted)
@@ -354,7 +257,7 @@ impl Ledger for SqlLedger {
 
     async fn set_open(&self, template: TemplateId, open: bool) -> Result<(), LedgerError> {
         for shard in self.shards.iter() {
-            stock::set_open(&shard.db.write, template, open).await?;
+            shard.db.retried(|| stock::set_open(&shard.db.write, template, open)).await?;
         }
         Ok(())
     }
@@ -449,7 +352,7 @@ impl Ledger for SqlLedger {
         for shard in self.shards.iter() {
             let here = |user: &&UserId| self.router.shard_of_user(**user) == shard.id;
             let users: Vec<UserId> = users.iter().filter(here).copied().collect();
-            added += audience::add(&shard.db.write, template, &users).await?;
+            added += shard.db.retried(|| audience::add(&shard.db.write, template, &users)).await?;
         }
         Ok(added)
     }
@@ -477,7 +380,8 @@ impl Ledger for SqlLedger {
     }
 
     async fn hop(&self, alarm: AlarmRow) -> Result<bool, LedgerError> {
-        alarms::hop(&self.shard(alarm.shard)?.db.write, alarm).await
+        let db = &self.shard(alarm.shard)?.db;
+        db.retried(|| alarms::hop(&db.write, alarm)).await
     }
 
     async fn expire_chunk(
@@ -487,8 +391,9 @@ impl Ledger for SqlLedger {
         limit: u32,
         at: Timestamp,
     ) -> Result<Swept, LedgerError> {
-        let shard = self.shard(alarm.shard)?;
-        sweep::expire(&shard.db.write, &self.mint, alarm.minute, after, limit, at).await
+        let db = &self.shard(alarm.shard)?.db;
+        let chunk = || sweep::expire(&db.write, &self.mint, alarm.minute, after, limit, at);
+        db.retried(chunk).await
     }
 
     async fn lapsing(
@@ -500,13 +405,14 @@ impl Ledger for SqlLedger {
     }
 
     async fn close_alarm(&self, alarm: AlarmRow) -> Result<bool, LedgerError> {
-        alarms::close(&self.shard(alarm.shard)?.db.write, alarm).await
+        let db = &self.shard(alarm.shard)?.db;
+        db.retried(|| alarms::close(&db.write, alarm)).await
     }
 
     async fn fold_stats(&self, limit: u32, at: Timestamp) -> Result<u64, LedgerError> {
         let mut read = 0;
         for shard in self.shards.iter() {
-            read += stats::fold(&shard.db, limit, at, self.fold_lag).await?;
+            read += shard.db.retried(|| stats::fold(&shard.db, limit, at, self.fold_lag)).await?;
         }
         if read < u64::from(limit) {
             self.folded_at.fetch_max(at.minus(self.fold_lag).as_millis(), Ordering::Relaxed);
@@ -533,7 +439,8 @@ impl Ledger for SqlLedger {
         uses_before: Timestamp,
         limit: u32,
     ) -> Result<Purged, LedgerError> {
-        let db = &self.shard(shard)?.db.write;
-        retention::purge(db, after, fences_before, uses_before, limit).await
+        let db = &self.shard(shard)?.db;
+        let purge = || retention::purge(&db.write, after, fences_before, uses_before, limit);
+        db.retried(purge).await
     }
 }

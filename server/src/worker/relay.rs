@@ -164,13 +164,14 @@ impl Relay {
             }
             let published =
                 join_all(batch.iter().map(|key| self.publish(*key, queue, ledger))).await;
-            let failed = batch.into_iter().zip(published).filter_map(|(key, published)| {
-                published.err().map(|error| {
+            let mut failed = None;
+            for (key, published) in batch.into_iter().zip(published) {
+                if let Err(error) = published {
                     self.state().wanted.insert(key);
-                    error
-                })
-            });
-            if let Some(error) = failed.fold(None, |first, error| first.or(Some(error))) {
+                    failed.get_or_insert(error);
+                }
+            }
+            if let Some(error) = failed {
                 return Err(error);
             }
         }

@@ -87,7 +87,7 @@ pub(crate) async fn measure(
     let plan = &frame.plan;
     let mut config = deck.config.clone();
     let prefix = format!("bench-{:016x}", rand::random::<u64>());
-    //KP config.redis.key_prefix.clone_from(&prefix);
+    config.redis.key_prefix.clone_from(&prefix);
     let ports = backend::gate(&config, &deck.router).await?;
     let textbook = Textbook::connect(addresses, config.redis.connections, &prefix).await?;
 
@@ -131,7 +131,7 @@ async fn ours(
     length: Duration,
 ) -> anyhow::Result<Admitted> {
     let template = deck.publish().await?;
-    gate.load(deck.ledger.as_ref(), &[Arc::clone(&template)]).await?;
+    gate.load(&deck.ledger, &[Arc::clone(&template)]).await?;
     let (won, outcomes) = mpsc::unbounded_channel();
     let teller = tokio::spawn(tell(Arc::clone(settle), outcomes));
     let next = Arc::new(AtomicU64::new(0));

@@ -72,7 +72,7 @@ impl MySql {
         catalog.raise_lease(&mint).await?;
         let templates = Arc::clone(&catalog) as Arc<dyn TemplateSource>;
         let neighbours = Neighbours { mint: Arc::clone(&mint), templates, settle, bell };
-        let router = backend::router(&databases);
+        let router = backend::dealt(&databases);
         let ledger = backend::ledger(&config, router, databases.shards.clone(), &neighbours);
         Ok(Opened { ledger, catalog, mint })
     }

@@ -34,7 +34,7 @@ fn user() -> UserId {
 }
 
 fn node_of(id: i64) -> i64 {
-    (id / SLOTS >> 10) & 0xff
+    ((id / SLOTS) >> 10) & 0xff
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_number_given_back_begins_where_its_ids_ended() {
     number.keep(Arc::new(Serving::default()), stop).await;
     assert!(mint.coupon(user()).is_err());
     let used_until = catalog.minted_until(0).await.expect("readable");
-    assert_eq!(used_until, (last / SLOTS >> 18) + 1);
+    assert_eq!(used_until, ((last / SLOTS) >> 18) + 1);
     // The others are as free, but this is the lowest that has no ids ahead once its second is over.
     let later = (used_until + coupon_domain::ids::MintedId::EPOCH_UNIX_S) * 1_000;
     while coupon_server::clock::wall_millis() < later {

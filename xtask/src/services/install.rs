@@ -35,12 +35,12 @@ pub(super) fn provide(yes: bool) -> anyhow::Result<()> {
     if find("apt-get").is_none() {
         bail!("{}", advice(&missing, None));
     }
-    println!("{}", told(&missing));
     let root = is_root();
     if !root && find("sudo").is_none() {
         bail!("{}", advice(&missing, Some(&packages)));
     }
-    if !(yes || env::var("CI").is_ok_and(|ci| ci == "true") || agreed(&packages)?) {
+    let may = yes || env::var("CI").is_ok_and(|ci| ci == "true");
+    if !may && !agreed(&missing, &packages)? {
         bail!("{}", advice(&missing, Some(&packages)));
     }
     install(&packages, root)?;
@@ -91,10 +91,11 @@ fn advice(missing: &[Missing], packages: Option<&[&str]>) -> String {
 }
 
 /// Asks, where somebody can answer.
-fn agreed(packages: &[&str]) -> anyhow::Result<bool> {
+fn agreed(missing: &[Missing], packages: &[&str]) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
         return Ok(false);
     }
+    println!("{}", told(missing));
     print!("Install {} with apt-get? [y/N] ", packages.join(" "));
     io::stdout().flush()?;
     let mut answer = String::new();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fred::types::Key;
+use fred::util::redis_keyslot;
 use rustc_hash::FxHashSet;
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -42,18 +42,18 @@ pub(super) struct Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     pub(super) slot: u16,
-    pub(super) stock: Key,
-    pub(super) users: Key,
-    pub(super) token: Key,
+    pub(super) stock: Bytes,
+    pub(super) users: Bytes,
+    pub(super) token: Bytes,
 }
 
 impl Keys {
     /// Of bucket `bucket` of a template on a shard.
     pub(super) fn new(prefix: &str, template: i64, shard: u16, bucket: u16) -> Self {
         let key =
-            |last: &str| Key::from(format!("{prefix}:{{{template}:{shard}.{bucket}}}:{last}"));
+            |last: &str| Bytes::from(format!("{prefix}:{{{template}:{shard}.{bucket}}}:{last}"));
         let stock = key("stock");
-        let slot = stock.cluster_hash();
+        let slot = redis_keyslot(&stock);
         Self { slot, stock, users: key("users"), token: key("load") }
     }
 }
@@ -143,8 +143,8 @@ impl Combiner {
     }
 
     async fn call(&self, group: &Group) -> Result<Reply, Failure> {
-        let keys = vec![self.keys.stock.clone(), self.keys.users.clone()];
-        let command = Command::Script(&self.shared.admit, keys, group.args());
+        let keys = [self.keys.stock.clone(), self.keys.users.clone()];
+        let command = Command::script(&self.shared.admit, &keys, group.args());
         let answer = self.shared.cluster.call(self.keys.slot, command).await?;
         let unreadable = || Failure::Failed("its answer cannot be read".to_owned());
         Reply::read(answer, group).ok_or_else(unreadable)
@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn the_keys_of_a_bucket_share_a_slot() {
         let keys = Keys::new("coupon", 17, 2, 3);
-        assert_eq!(keys.stock.as_str(), Some("coupon:{17:2.3}:stock"));
-        assert_eq!(keys.users.cluster_hash(), keys.slot);
-        assert_eq!(keys.token.cluster_hash(), keys.slot);
+        assert_eq!(keys.stock, Bytes::from_static(b"coupon:{17:2.3}:stock"));
+        assert_eq!(redis_keyslot(&keys.users), keys.slot);
+        assert_eq!(redis_keyslot(&keys.token), keys.slot);
     }
 }

@@ -52,6 +52,13 @@ fn failed(failure: Failure) -> LedgerError {
     LedgerError::Unavailable(format!("redis cannot be loaded: {why}"))
 }
 
+/// Many calls, some of them in flight at a time.
+async fn pipelined<T>(
+    calls: Vec<impl Future<Output = Result<T, Failure>>>,
+) -> Result<Vec<T>, LedgerError> {
+    stream::iter(calls).buffer_unordered(PIPELINED).try_collect().await.map_err(failed)
+}
+
 impl RedisGate {
     pub(super) async fn load_all(
         &self,
@@ -81,20 +88,27 @@ impl RedisGate {
     async fn wanted(&self, template: &Template) -> Result<Option<Wanted>, LedgerError> {
         let local = self.local(template);
         let replace = local.flags.is_distrusted();
-        let all = (0..local.len()).map(|index| (index, self.combiner(template.id, &local, index)));
-        let missing = stream::iter(all).map(|(index, bucket)| async move {
-            if replace {
-                return Ok(Some((index, bucket)));
-            }
-            let command = Command::Exists(bucket.keys.stock.clone());
-            let exists = self.shared.cluster.call(bucket.keys.slot, command).await?;
-            Ok((exists.as_i64() == Some(0)).then_some((index, bucket)))
-        });
-        let missing: Vec<Option<_>> =
-            missing.buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
+        let all: Vec<_> = (0..local.len())
+            .map(|index| self.is_missing(index, self.combiner(template.id, &local, index), replace))
+            .collect();
+        let missing: Vec<Option<_>> = pipelined(all).await?;
         let buckets: Vec<_> = missing.into_iter().flatten().collect();
         let template = template.id;
         Ok((!buckets.is_empty()).then_some(Wanted { template, local, replace, buckets }))
+    }
+
+    async fn is_missing(
+        &self,
+        index: usize,
+        bucket: Arc<Combiner>,
+        replace: bool,
+    ) -> Result<Option<(usize, Arc<Combiner>)>, Failure> {
+        if replace {
+            return Ok(Some((index, bucket)));
+        }
+        let command = Command::exists(&bucket.keys.stock);
+        let exists = self.shared.cluster.call(bucket.keys.slot, command).await?;
+        Ok((exists.as_i64() == Some(0)).then_some((index, bucket)))
     }
 
     /// Enters the holders of templates that have few, as far as they are found in a few steps.
@@ -122,49 +136,44 @@ impl RedisGate {
             steps < FILL_STEPS
         })
         .await?;
-        let fills = ops.into_iter().filter_map(|((template, index), ops)| {
-            let one = places.get(&template)?;
-            let bucket = self.combiner(template, &one.local, index);
-            Some(async move { bucket.fill(ops).await })
-        });
-        stream::iter(fills)
-            .buffer_unordered(PIPELINED)
-            .try_collect::<Vec<()>>()
-            .await
-            .map(drop)
-            .map_err(failed)
+        let mut fills = Vec::with_capacity(ops.len());
+        for ((template, index), ops) in ops {
+            if let Some(one) = places.get(&template) {
+                let bucket = self.combiner(template, &one.local, index);
+                fills.push(async move { bucket.fill(ops).await });
+            }
+        }
+        pipelined(fills).await.map(drop)
     }
 
     async fn set_stock(&self, ledger: &dyn Ledger, wanted: &Wanted) -> Result<(), LedgerError> {
         let token = Bytes::from(rand::random::<u128>().to_string());
         let cluster = &self.shared.cluster;
-        let tokens = wanted.buckets.iter().map(|(_, bucket)| {
-            let command = Command::Set(bucket.keys.token.clone(), token.clone(), TOKEN_MS);
-            cluster.call(bucket.keys.slot, command)
-        });
-        let left: Vec<Value> =
-            stream::iter(tokens).buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
-        drop(left);
+        let mut tokens = Vec::with_capacity(wanted.buckets.len());
+        for (_, bucket) in &wanted.buckets {
+            let command = Command::set(&bucket.keys.token, token.clone(), TOKEN_MS);
+            tokens.push(cluster.call(bucket.keys.slot, command));
+        }
+        pipelined(tokens).await?;
         let rows = ledger.buckets(wanted.template).await?;
         let mut stock: FxHashMap<usize, i64> = FxHashMap::default();
         for (shard, row) in rows {
             stock.insert(wanted.local.place(shard, row.key.bucket), row.left().max(0));
         }
-        let sets = wanted.buckets.iter().map(|(index, bucket)| {
+        let mut sets = Vec::with_capacity(wanted.buckets.len());
+        for (index, bucket) in &wanted.buckets {
             let keys = &bucket.keys;
-            let left = stock.get(index).copied().unwrap_or(0);
             let args = vec![
                 Value::Bytes(token.clone()),
-                left.into(),
+                stock.get(index).copied().unwrap_or(0).into(),
                 i64::from(wanted.replace).into(),
                 LIFE_MS.into(),
             ];
-            let keys = vec![keys.stock.clone(), keys.users.clone(), keys.token.clone()];
-            let command = Command::Script(&self.shared.load, keys, args);
-            cluster.call(bucket.keys.slot, command)
-        });
-        let set: Vec<Value> =
-            stream::iter(sets).buffer_unordered(PIPELINED).try_collect().await.map_err(failed)?;
+            let all = [keys.stock.clone(), keys.users.clone(), keys.token.clone()];
+            let command = Command::script(&self.shared.load, &all, args);
+            sets.push(cluster.call(keys.slot, command));
+        }
+        let set = pipelined(sets).await?;
         // Where another load has begun meanwhile, it sets what it has read later.
         let loaded = set.iter().filter(|answer| answer.as_i64() == Some(1)).count();
         tracing::debug!(template = wanted.template.get(), loaded, of = set.len(), "gate loaded");

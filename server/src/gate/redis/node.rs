@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    interfaces::{ClientLike as _, KeysInterface as _, LuaInterface as _},
+    interfaces::ClientLike as _,
     prelude::{Error, ReconnectPolicy, Server, ServerConfig, TcpConfig, Value},
     types::{
-        Builder, ClusterHash, CustomCommand, Expiration, Key,
+        Builder, ClusterHash, CustomCommand,
         config::{Config, TlsConnector, UnresponsiveConfig},
     },
     util::sha1_hash,
@@ -43,13 +43,44 @@ impl Script {
 
 /// What is asked of a node.
 #[derive(Debug, Clone)]
-pub(super) enum Command<'a> {
-    /// A script with its keys and arguments.
-    Script(&'a Script, Vec<Key>, Vec<Value>),
+pub(super) struct Command<'a> {
+    name: &'static str,
+    args: Vec<Value>,
+    script: Option<&'a Script>,
+}
+
+impl<'a> Command<'a> {
+    /// Runs a script on keys of one slot.
+    pub(super) fn script(script: &'a Script, keys: &[Bytes], args: Vec<Value>) -> Self {
+        let mut all = Vec::with_capacity(2 + keys.len() + args.len());
+        all.push(script.sha.as_str().into());
+        all.push(i64::try_from(keys.len()).unwrap_or(0).into());
+        all.extend(keys.iter().cloned().map(Value::Bytes));
+        all.extend(args);
+        Self { name: "EVALSHA", args: all, script: Some(script) }
+    }
+
     /// SET with a life in milliseconds.
-    Set(Key, Bytes, i64),
+    pub(super) fn set(key: &Bytes, value: Bytes, life_ms: i64) -> Self {
+        let key = Value::Bytes(key.clone());
+        let args = vec![key, Value::Bytes(value), "PX".into(), life_ms.into()];
+        Self { name: "SET", args, script: None }
+    }
+
     /// EXISTS.
-    Exists(Key),
+    pub(super) fn exists(key: &Bytes) -> Self {
+        Self { name: "EXISTS", args: vec![Value::Bytes(key.clone())], script: None }
+    }
+
+    /// The same with the text in place of its name: it runs, and fills this node's cache; the others'
+    /// are left alone.
+    fn spelt_out(mut self, script: &Script) -> Self {
+        self.name = "EVAL";
+        if let Some(sha) = self.args.first_mut() {
+            *sha = script.text.into();
+        }
+        self
+    }
 }
 
 /// A node.
@@ -87,46 +118,13 @@ impl Node {
         asking: bool,
     ) -> Result<Value, Error> {
         let client = &self.clients[usize::from(lane) % self.clients.len()];
-        match command {
-            Command::Script(script, keys, args) => {
-                let sent = if asking {
-                    ask(client, |asked| {
-                        let (sha, keys, args) = (script.sha.clone(), keys.clone(), args.clone());
-                        async move { asked.evalsha::<(), _, _, _>(sha, keys, args).await }
-                    })
-                    .await
-                } else {
-                    client.evalsha(script.sha.as_str(), keys.clone(), args.clone()).await
-                };
-                match sent {
-                    // EVAL runs it and fills this node's cache; the others are left alone.
-                    Err(error) if error.details().starts_with("NOSCRIPT") && asking => {
-                        ask(client, |asked| async move {
-                            asked.eval::<(), _, _, _>(script.text, keys, args).await
-                        })
-                        .await
-                    }
-                    Err(error) if error.details().starts_with("NOSCRIPT") => {
-                        client.eval(script.text, keys, args).await
-                    }
-                    other => other,
-                }
+        let script = command.script;
+        let spare = script.map(|_| command.clone());
+        match (send(client, command, asking).await, script, spare) {
+            (Err(error), Some(script), Some(spare)) if error.details().starts_with("NOSCRIPT") => {
+                send(client, spare.spelt_out(script), asking).await
             }
-            Command::Set(key, value, life) => {
-                let expire = Some(Expiration::PX(life));
-                if asking {
-                    ask(client, |asked| async move {
-                        asked.set::<(), _, _>(key, value, expire, None, false).await
-                    })
-                    .await
-                } else {
-                    client.set(key, value, expire, None, false).await
-                }
-            }
-            Command::Exists(key) if asking => {
-                ask(client, |asked| async move { asked.exists::<(), _>(key).await }).await
-            }
-            Command::Exists(key) => client.exists(key).await,
+            (other, ..) => other,
         }
     }
 
@@ -150,18 +148,16 @@ impl Node {
     }
 }
 
-/// Sends a command to the node that a slot is moving to, in one piece with the word that it must have.
-async fn ask<F>(
-    client: &Client,
-    send: impl FnOnce(fred::clients::Pipeline<Client>) -> F,
-) -> Result<Value, Error>
-where
-    F: Future<Output = Result<(), Error>>,
-{
+async fn send(client: &Client, command: Command<'_>, asking: bool) -> Result<Value, Error> {
+    let named = CustomCommand::new_static(command.name, ClusterHash::Random, false);
+    if !asking {
+        return client.custom(named, command.args).await;
+    }
+    // To the node that a slot is moving to, in one piece with the word that it must have.
     let pipeline = client.pipeline();
     let asking = CustomCommand::new_static("ASKING", ClusterHash::Random, false);
-    pipeline.custom::<(), Bytes>(asking, Vec::new()).await?;
-    send(pipeline.clone()).await?;
+    pipeline.custom::<(), Value>(asking, Vec::new()).await?;
+    pipeline.custom::<(), Value>(named, command.args).await?;
     pipeline.last().await
 }
 

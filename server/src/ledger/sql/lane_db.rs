@@ -17,6 +17,10 @@ use sea_orm::{
     QueryResult, RuntimeErr, Statement, TransactionTrait,
 };
 
+use crate::ledger::LedgerError;
+
+/// How often what gave way to others is tried again.
+const RETRIES: u32 = 5;
 /// How long a rollback may take; the server does it anyway once the connection is gone.
 const ROLLBACK_MAX: Duration = Duration::from_millis(500);
 
@@ -24,6 +28,34 @@ const ROLLBACK_MAX: Duration = Duration::from_millis(500);
 pub(super) async fn pause_before(tries: u32) {
     let most = 2_u64 << tries.min(5);
     tokio::time::sleep(Duration::from_millis(rand::random_range(0..most))).await;
+}
+
+/// Does what is safe to repeat until nobody else is in its way, or the server has stood still for too
+/// long.
+pub(super) async fn retried<T, F>(
+    max: Option<Duration>,
+    mut work: impl FnMut() -> F,
+) -> Result<T, LedgerError>
+where
+    F: Future<Output = Result<T, LedgerError>>,
+{
+    let mut tries = 0;
+    loop {
+        let done = match max {
+            None => work().await,
+            Some(max) => tokio::time::timeout(max, work()).await.unwrap_or_else(|_| {
+                let text = format!("the database does not answer within {} ms", max.as_millis());
+                Err(LedgerError::Unavailable(text))
+            }),
+        };
+        match done {
+            Err(LedgerError::Aborted(_)) if tries < RETRIES => {
+                tries += 1;
+                pause_before(tries).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// How the lanes of one shard reach its database.
@@ -57,6 +89,14 @@ impl LaneConnections {
         }
     }
 
+    /// How long whatever stands outside the lanes may take as a whole: it has a few statements.
+    pub(super) fn call_max(&self) -> Option<Duration> {
+        match self {
+            Self::Shared(_) => None,
+            Self::Own { statement_max, .. } => Some(*statement_max * 2),
+        }
+    }
+
     /// The connections of one more lane.
     pub(super) fn lane(&self) -> LaneDb {
         match self {
@@ -85,6 +125,16 @@ impl LaneDb {
         let db = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let tx = self.bounded(db.begin()).await?;
         Ok(LaneTransaction { lane: self, tx })
+    }
+
+    /// Waits for something else that a lane needs no longer than for a statement.
+    pub(super) async fn patiently<T>(
+        &self,
+        work: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let Some(max) = self.statement_max else { return work.await };
+        let late = |_| Err(LedgerError::Unavailable("a template cannot be read in time".to_owned()));
+        tokio::time::timeout(max, work).await.unwrap_or_else(late)
     }
 
     /// Waits for a statement no longer than it may take.

@@ -215,7 +215,7 @@ impl RedeemWriter {
         let (mut book, templates) = load::load(tx, items).await?;
         let mut loaded = Loaded::default();
         for id in templates {
-            if let Some(template) = self.templates.find(id).await? {
+            if let Some(template) = self.db.patiently(self.templates.find(id)).await? {
                 loaded.0.insert(id, template);
             }
         }

@@ -162,11 +162,14 @@ pub(crate) async fn neighbours_are_judged_each_by_itself(world: &mut World) {
     ];
     let outcomes = world.ledger().give(commands).await;
     assert_eq!(refused(&outcomes[0]), Rejection::LimitReached);
-    assert!(outcomes[1].as_ref().is_ok_and(|given| !given.replayed));
+    // Which of the two is faster is the ledger's own affair.
+    let scarce = [&outcomes[1], &outcomes[5]];
+    assert_eq!(scarce.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    let lost = scarce.into_iter().find(|outcome| outcome.is_err()).expect("one lost");
+    assert_eq!(refused(lost), Rejection::SoldOut);
     assert!(outcomes[2].as_ref().is_ok_and(|given| given.replayed));
     assert_eq!(outcomes[3], Err(NotGiven::Closed));
     assert_eq!(outcomes[4], Err(LedgerError::Late.into()));
-    assert_eq!(refused(&outcomes[5]), Rejection::SoldOut);
     assert!(outcomes[6].as_ref().is_ok_and(|given| !given.replayed));
 }
 
@@ -219,7 +222,8 @@ pub(crate) async fn every_outcome_is_settled_once(world: &mut World) {
     let outcomes = world.ledger().give(commands).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);
     assert!((1..=4).all(|user| world.heard.outcomes(user, "r") == 1));
-    let again = world.give(world.claim(&template, 1, "r")).await;
+    let winner = (1..).zip(&outcomes).find(|(_, outcome)| outcome.is_ok()).expect("two won").0;
+    let again = world.give(world.claim(&template, winner, "r")).await;
     assert!(again.is_ok());
-    assert_eq!(world.heard.outcomes(1, "r"), 2);
+    assert_eq!(world.heard.outcomes(winner, "r"), 2);
 }

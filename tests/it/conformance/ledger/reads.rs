@@ -99,13 +99,16 @@ pub(crate) async fn holdings_cover_every_holder(world: &mut World) {
     world.confirm(1, "o", "paid").await.expect("confirmed");
     world.restore(1, "o", "refund").await.expect("restored");
     for limit in [1, 7, 1_000] {
-        let (mut after, mut found) = (Some(0), Vec::new());
-        while let Some(cursor) = after {
-            let (rows, next) =
-                world.ledger().holdings(0, &[wanted.id], cursor, limit).await.expect("readable");
-            assert!(rows.iter().all(|(template, _)| *template == wanted.id));
-            found.extend(rows.iter().map(|(_, row)| (row.user.get(), row.coupon.id)));
-            after = next;
+        let mut found = Vec::new();
+        for shard in 0..world.ledger().shards() {
+            let mut after = Some(0);
+            while let Some(cursor) = after {
+                let holdings = world.ledger().holdings(shard, &[wanted.id], cursor, limit).await;
+                let (rows, next) = holdings.expect("readable");
+                assert!(rows.iter().all(|(template, _)| *template == wanted.id));
+                found.extend(rows.iter().map(|(_, row)| (row.user.get(), row.coupon.id)));
+                after = next;
+            }
         }
         assert_eq!(found.len(), expected.len(), "each once");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);

@@ -68,8 +68,10 @@ pub(crate) async fn sold_out_means_fewer_left_than_wanted(world: &mut World) {
             world.claim(&template, 6, "r"),
         ])
         .await;
-    let won: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-    assert_eq!(won, [false, true, false, true]);
+    // Three are left: whichever of the two who want two is faster gets them.
+    let mut won: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
+    won[1..=2].sort_unstable();
+    assert_eq!(won, [false, false, true, true]);
     assert_eq!(world.stock(template.id).await, (10, 10));
 }
 
@@ -149,6 +151,7 @@ pub(crate) async fn a_grant_arrives_once(world: &mut World) {
     });
     let added: i64 = join_all(grants).await.into_iter().map(|added| added.expect("ended")).sum();
     assert_eq!(added, 25, "grants at once add up to the largest total");
+    let raised = world.raise_in_catalog(&raised, 40).await;
     world.raise(&raised, 41).await;
     let rows = world.ledger().buckets(template.id).await.expect("buckets");
     assert_eq!(granted(rows), dealt(41, world.ledger().shards()), "raises leave it even");

@@ -10,9 +10,10 @@ use tokio::{
 
 /// A producer of whatever a test likes.
 pub(super) async fn producer(config: &PulsarConfig) -> Producer<TokioExecutor> {
-    let client = Pulsar::builder(config.url.as_str(), TokioExecutor).build().await;
+    let client = Box::pin(Pulsar::builder(config.url.as_str(), TokioExecutor).build()).await;
     let client: Pulsar<_> = client.expect("connected");
-    client.producer().with_topic(&config.alarm_topic).build().await.expect("a producer")
+    let producer = client.producer().with_topic(&config.alarm_topic).build();
+    Box::pin(producer).await.expect("a producer")
 }
 
 /// Messages of the workers' subscription that were not acknowledged; `None` when there is no such

@@ -35,7 +35,7 @@ async fn a_poison_message_is_acknowledged() {
     let mut producer = broker::producer(&config).await;
     let poison = ["", "not an alarm", r#"{"v":99}"#, r#"{"v":1,"shard":0,"kind":7}"#];
     for text in poison {
-        let sent = producer.send_non_blocking(text).await.expect("sent");
+        let sent = Box::pin(producer.send_non_blocking(text)).await.expect("sent");
         sent.await.expect("accepted");
     }
     let backlog = async || broker::backlog(&services.pulsar_admin_url, &config).await;
