@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod mysql;
+pub mod reach;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use sea_orm_migration::MigratorTrait;
 
 use crate::{
-    alarm::{AlarmQueue, embedded::EmbeddedAlarms},
+    alarm::{AlarmQueue, clocked::ClockedAlarms, embedded::EmbeddedAlarms, pulsar::PulsarAlarms},
     catalog::{Catalog, MetaConnections, NamedShard, Primary, PrimaryClock},
-    clock::Clock,
+    clock::{Clock, WallClock},
     config::{BackendKind, Config, redact},
     data_dir::database_path,
-    gate::{Gate, embedded::EmbeddedGate},
+    gate::{Gate, embedded::EmbeddedGate, redis::RedisGate},
     ledger::{
         Ledger, Settle,
         router::Router,
@@ -137,8 +138,8 @@ pub async fn gate(config: &Config, router: &Router) -> anyhow::Result<GatePorts>
             Ok((Arc::clone(&gate) as Arc<dyn Gate>, gate as Arc<dyn Settle>))
         }
         BackendKind::Distributed => {
-            let _ = router;
-            bail!("no gate on redis yet")
+            let gate = RedisGate::connect(&config.redis, templates_max, router.clone()).await?;
+            Ok((Arc::clone(&gate) as Arc<dyn Gate>, gate as Arc<dyn Settle>))
         }
     }
 }
@@ -206,19 +207,17 @@ pub fn ledger(
 }
 
 /// The alarm queue. On a test clock the broker carries what that clock says.
-///
-/// # Errors
-/// A configuration that the client refuses.
-pub async fn alarms(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    test_clock: bool,
-) -> anyhow::Result<Arc<dyn AlarmQueue>> {
+pub fn alarms(config: &Config, clock: &Arc<dyn Clock>, test_clock: bool) -> Arc<dyn AlarmQueue> {
     match config.backend.kind {
-        BackendKind::Embedded => Ok(Arc::new(EmbeddedAlarms::new(Arc::clone(clock)))),
+        BackendKind::Embedded => Arc::new(EmbeddedAlarms::new(Arc::clone(clock))),
         BackendKind::Distributed => {
-            let _ = test_clock;
-            bail!("no alarms on pulsar yet")
+            let wall: Arc<dyn Clock> = Arc::new(WallClock::default());
+            let consume = config.backend.role.works();
+            let broker = PulsarAlarms::connect(&config.pulsar, wall, consume);
+            if test_clock {
+                return Arc::new(ClockedAlarms::new(Arc::clone(clock), broker));
+            }
+            broker
         }
     }
 }

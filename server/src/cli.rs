@@ -133,7 +133,7 @@ impl Cli {
         match &self.command {
             Command::Serve(serve) => serve::run(config, serve.test_clock).await,
             Command::Migrate(_) => migrate::run(&config).await,
-            Command::CheckConfig(_) => check_config::run(&config),
+            Command::CheckConfig(_) => check_config::run(&config).await,
             Command::Audit(audit) => audit::run(&config, audit.json).await,
         }
     }

@@ -99,7 +99,7 @@ impl Services {
     /// the folder is in use. Nothing is left running then.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let (folder, temporary) = make_folder(options.folder.as_deref())?;
-        let watchdog = Watchdog::over(&folder)?;
+        let watchdog = Watchdog::over(&folder, temporary.is_some())?;
         let mut ports = Ports::new()?;
         let primaries: Vec<_> = (0..PRIMARIES)
             .map(|index| mariadb::primary(&folder, index, ports.take()?))

@@ -69,7 +69,7 @@ pub(super) async fn build(
         bell: Arc::clone(&relay) as Arc<dyn AlarmBell>,
     };
     let ledger = backend::ledger(config, router, databases.shards.clone(), &neighbours);
-    let queue = backend::alarms(config, &clock, test_clock.is_some()).await?;
+    let queue = backend::alarms(config, &clock, test_clock.is_some());
     let (loader, requests) = GateLoader::new();
     let handler = Arc::new(AlarmHandler {
         ledger: Arc::clone(&ledger),

@@ -29,26 +29,25 @@ use async_trait::async_trait;
 use coupon_domain::{
     book::AlarmKind,
     coupon::Coupon,
-    ids::{CouponId, RedemptionId, TemplateId, UserId, mix64},
+    ids::{CouponId, RedemptionId, TemplateId, UserId},
     redemption::Redemption,
     stock::Bucket,
     time::{Minute, Timestamp},
 };
-use sea_orm::{DatabaseConnection, DbBackend};
 use tokio::task::JoinHandle;
 
 pub use self::{lane_db::LaneConnections, shard::ShardConnections};
 use self::{
     give::{GiveWriter, Outcome, Reply},
-    redeem::{RedeemItem, RedeemWriter},
+    redeem::RedeemItem,
     refill::{Proofs, Refills},
     shard::{Shard, submit},
 };
 use super::{
     AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger,
-    LedgerError, NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, Settlement,
+    LedgerError, NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle,
     ShardId, StoredCoupon, Swept, TemplateSource,
-    batcher::{Answer, Lane},
+    batcher::Answer,
     router::Router,
 };
 use crate::mint::Mint;

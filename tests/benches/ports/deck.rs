@@ -108,7 +108,7 @@ impl Deck {
             settle: Arc::new(Nobody),
             bell: Arc::new(Nobody),
         };
-        let router = backend::router(&databases);
+        let router = backend::dealt(&databases);
         let shards = databases.shards.clone();
         let ledger = backend::ledger(&config, router.clone(), shards, &neighbours);
         let mut primary =

@@ -89,8 +89,8 @@ pub(super) fn operations(rows: &[(i64, i64, i64, &str, i64, &str, i64)]) -> Stri
 pub(super) fn sound() -> String {
     let mut sql = format!(
         r#"INSERT INTO rule VALUES (1, '{{"per_user_limit":2,"mutex":false}}');
-        INSERT INTO template VALUES ({T}, 1, 'T', 0, 1, 20, 0, {VALID}, {BUCKETS}, 1, {NOW}, {NOW});
-        INSERT INTO template VALUES ({DRAFT}, 1, 'D', 0, 0, 9, 0, {VALID}, 0, 1, {NOW}, NULL);
+        INSERT INTO template VALUES ({T}, 1, 'T', 0, 1, 20, 0, {VALID}, {BUCKETS}, 1, {NOW}, {NOW}, {NOW});
+        INSERT INTO template VALUES ({DRAFT}, 1, 'D', 0, 0, 9, 0, {VALID}, 0, 1, {NOW}, NULL, {NOW});
         INSERT INTO stock_grant VALUES ({T}, 20);
         INSERT INTO transfer_out VALUES (7, {T}, 1, 2, {NOW});
         INSERT INTO transfer_applied VALUES (7, {T}, 2, {NOW});

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use super::{
     alarms::{AlarmWorld, QueueUnderTest},
     fixture::{DAY, LedgerUnderTest, Opened, Shape, World},
-    gate::{GateUnderTest, GateWorld},
+    gate::{GateUnderTest, GateWorld, Traits},
 };
 
 /// Sizes as they are by default.
@@ -103,7 +103,7 @@ impl Sqlite {
         catalog.raise_lease(&mint).await.expect("leased");
         let templates = Arc::clone(&catalog) as Arc<dyn TemplateSource>;
         let neighbours = Neighbours { mint: Arc::clone(&mint), templates, settle, bell };
-        let router = backend::router(databases);
+        let router = backend::dealt(databases);
         let ledger = backend::ledger(&config, router, databases.shards.clone(), &neighbours);
         Opened { ledger, catalog, mint }
     }
@@ -195,10 +195,15 @@ pub(super) async fn ledger_in_small_groups() -> World {
 
 struct InProcess;
 
+#[async_trait]
 impl GateUnderTest for InProcess {
-    fn open(&self) -> (Arc<dyn Gate>, Arc<dyn Settle>) {
+    async fn open(&self) -> (Arc<dyn Gate>, Arc<dyn Settle>) {
         let gate = Arc::new(EmbeddedGate::new(Config::default().claims.gate_templates_max));
         (Arc::clone(&gate) as Arc<dyn Gate>, gate)
+    }
+
+    fn traits(&self) -> Traits {
+        Traits { remembers: true, shares_stock: true }
     }
 }
 

@@ -6,18 +6,33 @@ pub(super) mod settlement;
 
 use std::sync::Arc;
 
-use coupon_domain::{fingerprint::hash_request_id, ids::CouponId, template::Template};
+use async_trait::async_trait;
+use coupon_domain::{Rejection, fingerprint::hash_request_id, ids::CouponId, template::Template};
 use coupon_server::{
     gate::{Gate, GateClaim, Recall, Verdict},
     ledger::{GiveCommand, Given, NotGiven, Settle, Settlement},
 };
 
-use super::fixture::{LedgerUnderTest, Offer, Shape, World};
+use super::fixture::{LedgerUnderTest, Offer, Shape, World, refused};
+use crate::harness::eventually;
 
 /// A back end of the gate. Implement it, and add a line to the suites.
+#[async_trait]
 pub(crate) trait GateUnderTest: Send + Sync {
     /// An empty gate, and itself as the one who learns outcomes.
-    fn open(&self) -> (Arc<dyn Gate>, Arc<dyn Settle>);
+    async fn open(&self) -> (Arc<dyn Gate>, Arc<dyn Settle>);
+
+    /// What is true of it beyond the contract.
+    fn traits(&self) -> Traits;
+}
+
+/// Promises that not every gate can make.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    /// It cannot lose what it has known: who is not known to it has not won.
+    pub(crate) remembers: bool,
+    /// An empty bucket takes from the others before it is dry; otherwise the ledger's does.
+    pub(crate) shares_stock: bool,
 }
 
 /// A gate before a ledger.
@@ -34,7 +49,7 @@ impl GateWorld {
         ledger: Box<dyn LedgerUnderTest>,
         shape: Shape,
     ) -> Self {
-        let (gate, settle) = under_test.open();
+        let (gate, settle) = under_test.open().await;
         let world = World::start(ledger, shape, Some(Arc::clone(&settle)), None).await;
         Self { under_test, gate, settle, world }
     }
@@ -45,7 +60,7 @@ impl GateWorld {
 
     /// The process dies: what the gate knew is gone.
     pub(crate) async fn restart(&mut self) {
-        let (gate, settle) = self.under_test.open();
+        let (gate, settle) = self.under_test.open().await;
         (self.gate, self.settle) = (gate, Arc::clone(&settle));
         self.world.restart_with_settle(settle).await;
     }
@@ -58,7 +73,7 @@ impl GateWorld {
     }
 
     pub(crate) async fn load(&self, template: &Arc<Template>) {
-        let ledger = self.world.ledger().as_ref();
+        let ledger = self.world.ledger();
         self.gate.load(ledger, &[Arc::clone(template)]).await.expect("loaded");
     }
 
@@ -69,7 +84,48 @@ impl GateWorld {
 
     pub(crate) async fn recall(&self, template: &Arc<Template>, user: i64, id: &str) -> Recall {
         let command = self.world.claim(template, user, id);
-        self.gate.recall(template.id, gate_claim(&command)).await
+        self.gate.recall(template, gate_claim(&command)).await
+    }
+
+    pub(crate) fn traits(&self) -> Traits {
+        self.under_test.traits()
+    }
+
+    /// The gate knows of no win of this request, and says no more than it can.
+    pub(crate) async fn knows_no_win(&self, template: &Arc<Template>, user: i64, id: &str) {
+        match self.recall(template, user, id).await {
+            Recall::Nothing => {}
+            Recall::Unknown => assert!(!self.traits().remembers, "it remembers every win"),
+            other => panic!("user {user} has not won {id}, but {other:?}"),
+        }
+    }
+
+    /// Why a claim is refused, by the gate from what is proven or by the ledger that it goes on to.
+    pub(crate) async fn refusal(
+        &self,
+        template: &Arc<Template>,
+        user: i64,
+        id: &str,
+    ) -> Rejection {
+        match self.admit(template, user, id).await {
+            Verdict::SoldOut => Rejection::SoldOut,
+            Verdict::Limit => Rejection::LimitReached,
+            Verdict::Replay(_) | Verdict::KeyReused => panic!("{id} of {user} is no win"),
+            on => refused(&self.give(template, user, id, on == Verdict::Admitted).await),
+        }
+    }
+
+    /// The ledger has proven "sold out": from now on the gate answers it to strangers, as soon as it
+    /// knows who is none.
+    pub(crate) async fn proven(&self, template: &Arc<Template>) {
+        eventually("strangers are told that it is sold out", async || {
+            let stranger = self.admit(template, 7_777_777, "stranger").await;
+            if stranger == Verdict::NotLoaded {
+                self.load(template).await;
+            }
+            (stranger == Verdict::SoldOut).then_some(())
+        })
+        .await;
     }
 
     /// To the ledger, with or without a unit set aside.

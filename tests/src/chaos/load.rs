@@ -17,11 +17,11 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     task::{JoinHandle, JoinSet},
-    time::{Instant, interval},
+    time::{Instant, interval, sleep},
 };
 
 pub use self::ask::{Ask, Clients, OrderKey, order_state};
-use self::shopper::Shopper;
+use self::shopper::{FORGOTTEN, Shopper};
 use super::{log::Log, stage::Stage};
 
 /// Longest time of one attempt.
@@ -130,13 +130,15 @@ impl Load {
     }
 
     /// Lets nobody new come, and waits until everybody who is there has a definite answer or has
-    /// lost patience. Answers the users who came.
+    /// lost patience, and no lock is left that nobody comes back to. Answers the users who came.
     ///
     /// # Errors
     /// When a shopper has panicked.
     pub async fn stop(self) -> anyhow::Result<(Arc<Shop>, Vec<i64>)> {
         self.shop.stopping.store(true, Ordering::Release);
         self.task.await.context("the load has panicked")??;
+        // What is read next must not lapse while it is read.
+        sleep(FORGOTTEN + FORGOTTEN / 4).await;
         let count = i64::try_from(self.shop.arrived.load(Ordering::Acquire)).unwrap_or(0);
         let users = (self.first_user..self.first_user + count).collect();
         Ok((self.shop, users))
@@ -217,7 +219,7 @@ pub(super) async fn until_definite(
                 return outcome;
             }
         }
-        tokio::time::sleep(wait.mul_f64(random.random_range(0.5..1.5))).await;
+        sleep(wait.mul_f64(random.random_range(0.5..1.5))).await;
         wait = (wait * 2).min(Duration::from_millis(500));
     }
 }

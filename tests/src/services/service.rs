@@ -143,20 +143,33 @@ impl Service {
         if self.gone_within(STOP_TIMEOUT).await { Ok(()) } else { self.kill().await }
     }
 
-    /// Freezes its process (SIGSTOP): connections stay open and nothing is answered.
+    /// Freezes its process (SIGSTOP): connections stay open and nothing is answered. Returns when it
+    /// is frozen.
     ///
     /// # Errors
-    /// When the signal cannot be sent.
+    /// When the signal cannot be sent, or has no effect.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.signal("STOP")
+        self.signal("STOP")?;
+        self.freezes(true)
     }
 
-    /// Thaws its process (SIGCONT).
+    /// Thaws its process (SIGCONT). Returns when it runs.
     ///
     /// # Errors
-    /// When the signal cannot be sent.
+    /// When the signal cannot be sent, or has no effect.
     pub fn resume(&self) -> anyhow::Result<()> {
-        self.signal("CONT")
+        self.signal("CONT")?;
+        self.freezes(false)
+    }
+
+    /// Waits until it is frozen, or is not; the system needs a moment, longer for many threads.
+    fn freezes(&self, frozen: bool) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while self.is_alive() && self.is_paused() != frozen {
+            ensure!(started.elapsed() < STOP_TIMEOUT, "{} does not heed a signal", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Starts it with the port and the data that it had, and waits until it answers; kills it first

@@ -11,7 +11,8 @@ use std::{
 use anyhow::Context as _;
 
 /// Waits for the end of its standard input, then kills every process that is noted in the folder and
-/// still works there. The word `stay` sends it away instead.
+/// still works there, and with `remove` also removes the folder: what lays out data when a start is cut
+/// short may still write for a second. The word `stay` sends it away instead.
 const SCRIPT: &str = r#"
 read -r word
 [ "$word" = stay ] && exit 0
@@ -20,6 +21,11 @@ for file in "$0"/*/pid; do
     case "$(readlink "/proc/$pid/cwd")" in
         "$0"/*) kill -KILL "$pid" ;;
     esac
+done
+[ "$1" = remove ] || exit 0
+for attempt in 1 2 3 4 5; do
+    rm -rf "$0" && break
+    sleep 1
 done
 "#;
 
@@ -30,11 +36,13 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches over the services whose folders are in this one.
-    pub(super) fn over(folder: &Path) -> anyhow::Result<Self> {
+    /// Watches over the services whose folders are in this one, and over the folder itself when it is
+    /// a temporary one.
+    pub(super) fn over(folder: &Path, temporary: bool) -> anyhow::Result<Self> {
         let child = Command::new("sh")
             .args(["-c", SCRIPT])
             .arg(folder)
+            .arg(if temporary { "remove" } else { "keep" })
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -89,16 +97,26 @@ mod tests {
     fn the_end_of_its_input_ends_the_services() {
         let set = tempfile::tempdir().unwrap();
         let (mut worker, set) = worker(set.path());
-        drop(Watchdog::over(&set).unwrap());
+        drop(Watchdog::over(&set, false).unwrap());
         assert!(!worker.wait().unwrap().success());
+        assert!(set.is_dir(), "the folder is somebody's");
+    }
+
+    #[test]
+    fn a_temporary_folder_goes_too() {
+        let set = tempfile::tempdir().unwrap();
+        let (mut worker, set) = worker(set.path());
+        drop(Watchdog::over(&set, true).unwrap());
+        assert!(!worker.wait().unwrap().success());
+        assert!(!set.exists());
     }
 
     #[test]
     fn sent_away_it_leaves_them_alone() {
         let set = tempfile::tempdir().unwrap();
         let (mut worker, set) = worker(set.path());
-        Watchdog::over(&set).unwrap().dismiss().unwrap();
-        assert!(worker.try_wait().unwrap().is_none());
+        Watchdog::over(&set, true).unwrap().dismiss().unwrap();
+        assert!(worker.try_wait().unwrap().is_none() && set.is_dir());
         drop(worker.stdin.take());
         assert!(worker.wait().unwrap().success(), "it ended by its own input");
     }

@@ -14,7 +14,7 @@ mod proofs;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use coupon_domain::{
@@ -43,6 +43,30 @@ const REFILLS_MAX: u32 = 24;
 const ROUNDS_MAX: u32 = 16;
 /// Transfers that one search finishes.
 const SEARCH_ROWS: u32 = 1_000;
+
+/// How long a shard may take to say what it holds: one that hangs must not keep the others' stock
+/// away.
+const COUNT_MAX: Duration = Duration::from_secs(1);
+/// How long a transfer may take; one that is cut off is finished by whoever finds it.
+const TRANSFER_MAX: Duration = Duration::from_secs(5);
+
+/// What a failed refill says to a claim. An effect that is in doubt is that of a transfer, which
+/// somebody finishes, not the claim's.
+fn without_effect(error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Corrupt(text) => LedgerError::Corrupt(text),
+        error => LedgerError::Unavailable(error.to_string()),
+    }
+}
+
+/// Waits for a shard no longer than `max`.
+async fn in_time<T>(
+    max: Duration,
+    work: impl Future<Output = Result<T, LedgerError>>,
+) -> Result<T, LedgerError> {
+    let late = || LedgerError::Unavailable(format!("a shard did not answer within {max:?}"));
+    tokio::time::timeout(max, work).await.unwrap_or_else(|_| Err(late()))
+}
 
 /// Refills of all shards on this node.
 pub(super) struct Refills {
@@ -213,7 +237,7 @@ impl Refills {
                 // It may have arrived, or be granted, just now: look a few times, further and further
                 // apart.
                 Supply::Search => {
-                    if self.finish_of(template, at).await? == 0 {
+                    if self.finish_of(template, at).await.map_err(without_effect)? == 0 {
                         tokio::time::sleep(flight::pause(round)).await;
                     }
                 }
@@ -230,7 +254,9 @@ impl Refills {
         to: ShardId,
     ) -> (Survey, Vec<ShardId>, Option<LedgerError>) {
         let asked = self.shards.iter().map(|shard| async move {
-            (shard.id, stock::buckets(shard.db.latest(), &[template]).await)
+            let templates = [template];
+            let count = stock::buckets(shard.db.latest(), &templates);
+            (shard.id, in_time(COUNT_MAX, count).await)
         });
         let (mut survey, mut unread) = (Survey { complete: true, ..Survey::default() }, None);
         let mut sources = Vec::new();
@@ -240,10 +266,7 @@ impl Refills {
                 Err(error) => {
                     tracing::warn!(shard, %template, %error, "stock of a shard cannot be counted");
                     survey.complete = false;
-                    unread = Some(match error {
-                        LedgerError::Corrupt(text) => LedgerError::Corrupt(text),
-                        error => LedgerError::Unavailable(error.to_string()),
-                    });
+                    unread = Some(without_effect(error));
                     continue;
                 }
             };
@@ -275,7 +298,8 @@ impl Refills {
             if arrived >= wanted {
                 break;
             }
-            match self.transfer(*from, (template, to), wanted - arrived, at).await {
+            let transfer = self.transfer(*from, (template, to), wanted - arrived, at);
+            match in_time(TRANSFER_MAX, transfer).await {
                 Ok(pieces) => arrived += pieces,
                 Err(error) => {
                     tracing::warn!(from, to, %template, %error, "stock was not transferred");
@@ -283,12 +307,7 @@ impl Refills {
                 }
             }
         }
-        // An effect that is in doubt is the transfer's, which somebody finishes, not the claim's.
-        let definite = |error| match error {
-            LedgerError::Unknown(text) => LedgerError::Unavailable(text),
-            error => error,
-        };
-        failed.filter(|_| arrived == 0).map_or(Ok(arrived), |error| Err(definite(error)))
+        failed.filter(|_| arrived == 0).map_or(Ok(arrived), |error| Err(without_effect(error)))
     }
 
     async fn transfer(
@@ -324,10 +343,10 @@ impl Refills {
         let mut found = 0;
         for shard in self.shards.iter() {
             let db = shard.db.latest();
-            let under_way =
-                transfer::under_way(db, Some(template), Timestamp::MAX, SEARCH_ROWS).await?;
+            let search = transfer::under_way(db, Some(template), Timestamp::MAX, SEARCH_ROWS);
+            let under_way = in_time(COUNT_MAX, search).await?;
             for transfer in under_way {
-                self.finish(shard.id, transfer, at).await?;
+                in_time(TRANSFER_MAX, self.finish(shard.id, transfer, at)).await?;
                 found += 1;
             }
         }
@@ -346,7 +365,7 @@ impl Refills {
         let old = transfer::under_way(db, None, before, limit).await?;
         let (mut found, mut failed) = (0, None);
         for transfer in old {
-            match self.finish(shard, transfer, at).await {
+            match in_time(TRANSFER_MAX, self.finish(shard, transfer, at)).await {
                 Ok(_) => found += 1,
                 // One shard that is away must not hold up the transfers to the others.
                 Err(error) => failed = Some(error),

@@ -6,13 +6,19 @@ use coupon_domain::{
     ids::TemplateId,
     stock::{Bucket, BucketKey, Move, deal, plan_moves},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait, Value};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait, Value,
+};
 
 use super::{
+    lane_db::pause_before,
     rows::{get, template_id},
     statement::{Texts, dialect, execute, is_mysql, query, query_by_keys, repeat},
 };
 use crate::ledger::{Granted, LedgerError};
+
+/// How often a transaction is tried when others are faster.
+pub(super) const TRIES: u32 = 8;
 
 static BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
     Texts::new(
@@ -96,43 +102,76 @@ pub(super) async fn grant(
     {
         return Ok(Granted { buckets, pieces: 0 });
     }
-    let tx = db.begin().await?;
+    for tries in 0..TRIES {
+        let tx = db.begin().await?;
+        let done = hand_out(&tx, template, buckets, share).await;
+        match end(tx, done.map(Some)).await {
+            Ok(Some(granted)) => return Ok(granted),
+            Ok(None) | Err(LedgerError::Aborted(_)) => pause_before(tries).await,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(LedgerError::Unavailable("stock is being handed out elsewhere; try again".to_owned()))
+}
+
+/// [`grant`] within its transaction.
+async fn hand_out(
+    tx: &DatabaseTransaction,
+    template: TemplateId,
+    buckets: u16,
+    share: i64,
+) -> Result<Granted, LedgerError> {
     // Locks the row, new or found: two grants at once follow each other.
     let sql = dialect(
-        &tx,
+        tx,
         "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
          ON CONFLICT (template_id) DO UPDATE SET handed = handed",
         "INSERT INTO stock_grant (template_id, handed) VALUES (?, 0) \
          ON DUPLICATE KEY UPDATE handed = handed",
     );
-    execute(&tx, sql, vec![template.get().into()]).await?;
-    let (before, found) = handed(&tx, template).await?.unwrap_or_default();
+    execute(tx, sql, vec![template.get().into()]).await?;
+    let (before, found) = handed(tx, template).await?.unwrap_or_default();
     let buckets = if found > 0 { found } else { buckets };
     let pieces = (share - before).max(0);
-    if found == 0 || pieces > 0 {
-        let count = usize::from(buckets);
-        let dealt = deal(before + pieces, count).into_iter().zip(deal(before, count));
-        let sql = dialect(
-            &tx,
-            "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
-             ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted",
-            "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
-             ON DUPLICATE KEY UPDATE granted = granted + VALUES(granted)",
-        );
-        for (bucket, (after, before)) in (0_i64..).zip(dealt) {
-            let values = vec![template.get().into(), bucket.into(), (after - before).into()];
-            execute(&tx, sql, values).await?;
+    if found > 0 && pieces == 0 {
+        return Ok(Granted { buckets, pieces });
+    }
+    let count = usize::from(buckets);
+    let dealt = deal(before + pieces, count).into_iter().zip(deal(before, count));
+    let sql = dialect(
+        tx,
+        "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
+         ON CONFLICT (template_id, bucket) DO UPDATE SET granted = granted + excluded.granted",
+        "INSERT INTO stock_bucket (template_id, bucket, granted) VALUES (?, ?, ?) \
+         ON DUPLICATE KEY UPDATE granted = granted + VALUES(granted)",
+    );
+    for (bucket, (after, before)) in (0_i64..).zip(dealt) {
+        let values = vec![template.get().into(), bucket.into(), (after - before).into()];
+        execute(tx, sql, values).await?;
+    }
+    let sql = "UPDATE stock_grant SET handed = ? WHERE template_id = ?";
+    execute(tx, sql, vec![(before + pieces).into(), template.get().into()]).await?;
+    Ok(Granted { buckets, pieces })
+}
+
+/// Ends a transaction: commits when there is something to commit, otherwise rolls back, explicitly,
+/// because the locks of one that is only dropped are kept until somebody uses the connection again.
+pub(super) async fn end<T>(
+    tx: DatabaseTransaction,
+    done: Result<Option<T>, LedgerError>,
+) -> Result<Option<T>, LedgerError> {
+    match done {
+        Ok(Some(done)) => {
+            tx.commit().await?;
+            Ok(Some(done))
         }
-        let sql = "UPDATE stock_grant SET handed = ? WHERE template_id = ? AND handed = ?";
-        let values = vec![(before + pieces).into(), template.get().into(), before.into()];
-        if execute(&tx, sql, values).await? != 1 {
-            tx.rollback().await?;
-            let raced = "stock of the template was handed out meanwhile; try again";
-            return Err(LedgerError::Unavailable(raced.into()));
+        nothing => {
+            if let Err(error) = tx.rollback().await {
+                tracing::warn!(%error, "a transaction was not rolled back");
+            }
+            nothing
         }
     }
-    tx.commit().await?;
-    Ok(Granted { buckets, pieces })
 }
 
 /// Opens or closes all buckets of the template.

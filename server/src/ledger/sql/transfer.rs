@@ -15,17 +15,15 @@ use coupon_domain::{
     stock::{Bucket, chunk, deal},
     time::Timestamp,
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
 
 use super::{
+    lane_db::pause_before,
     rows::{get, template_id},
     statement::{dialect, execute, query},
-    stock::buckets,
+    stock::{TRIES, buckets, end},
 };
 use crate::ledger::{LedgerError, ShardId};
-
-/// How often a transfer out is tried when claims take from the same buckets meanwhile.
-const TRIES: u32 = 8;
 
 /// Pieces under way from one shard to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,7 @@ pub(super) struct Transfer {
 }
 
 /// Takes pieces for another shard: as many as are wanted there and a part of what is left beyond
-/// them. `None` when there are none. `id` must be new.
+/// them. `None` when there are none, or others keep being faster. `id` must be new.
 pub(super) async fn send(
     from: &DatabaseConnection,
     id: i64,
@@ -45,32 +43,60 @@ pub(super) async fn send(
     wanted: i64,
     at: Timestamp,
 ) -> Result<Option<Transfer>, LedgerError> {
-    for _ in 0..TRIES {
+    for tries in 0..TRIES {
         let tx = from.begin().await?;
-        let found = buckets(&tx, &[template]).await?;
-        let left = found.iter().map(Bucket::left).sum();
-        let transfer = Transfer { id, template, to, pieces: chunk(left, wanted) };
-        if transfer.pieces == 0 {
-            tx.rollback().await?;
-            return Ok(None);
+        let sent = send_in(&tx, id, (template, to), wanted, at).await;
+        let more = matches!(sent, Ok(Sent::Overtaken));
+        let sent = sent.map(|sent| match sent {
+            Sent::Away(transfer) => Some(transfer),
+            Sent::Nothing | Sent::Overtaken => None,
+        });
+        match end(tx, sent).await {
+            Ok(None) if more => {}
+            Err(LedgerError::Aborted(_)) => {}
+            ended => return ended,
         }
-        if take(&tx, &found, transfer.pieces).await? {
-            let sql = "INSERT INTO transfer_out \
-                       (transfer_id, template_id, to_shard, pieces, sent_at) VALUES (?, ?, ?, ?, ?)";
-            let values = vec![
-                id.into(),
-                template.get().into(),
-                i64::from(to).into(),
-                transfer.pieces.into(),
-                at.as_millis().into(),
-            ];
-            execute(&tx, sql, values).await?;
-            tx.commit().await?;
-            return Ok(Some(transfer));
-        }
-        tx.rollback().await?;
+        pause_before(tries).await;
     }
     Ok(None)
+}
+
+/// What a transaction on the giving shard came to.
+enum Sent {
+    Away(Transfer),
+    /// There is nothing to send.
+    Nothing,
+    /// Claims took from the same buckets meanwhile.
+    Overtaken,
+}
+
+async fn send_in(
+    tx: &DatabaseTransaction,
+    id: i64,
+    (template, to): (TemplateId, ShardId),
+    wanted: i64,
+    at: Timestamp,
+) -> Result<Sent, LedgerError> {
+    let found = buckets(tx, &[template]).await?;
+    let left = found.iter().map(Bucket::left).sum();
+    let transfer = Transfer { id, template, to, pieces: chunk(left, wanted) };
+    if transfer.pieces == 0 {
+        return Ok(Sent::Nothing);
+    }
+    if !take(tx, &found, transfer.pieces).await? {
+        return Ok(Sent::Overtaken);
+    }
+    let sql = "INSERT INTO transfer_out \
+               (transfer_id, template_id, to_shard, pieces, sent_at) VALUES (?, ?, ?, ?, ?)";
+    let values = vec![
+        id.into(),
+        template.get().into(),
+        i64::from(to).into(),
+        transfer.pieces.into(),
+        at.as_millis().into(),
+    ];
+    execute(tx, sql, values).await?;
+    Ok(Sent::Away(transfer))
 }
 
 /// Takes from the fullest buckets first, each guarded; false when a guard failed.
@@ -111,9 +137,27 @@ pub(super) async fn arrive(
     transfer: Transfer,
     at: Timestamp,
 ) -> Result<bool, LedgerError> {
-    let tx = to.begin().await?;
+    let mut aborted = None;
+    for tries in 0..TRIES {
+        let tx = to.begin().await?;
+        let arrived = arrive_in(&tx, transfer, at).await;
+        let arrived = arrived.map(|arrived| arrived.then_some(()));
+        match end(tx, arrived).await {
+            Err(LedgerError::Aborted(text)) => aborted = Some(text),
+            ended => return ended.map(|arrived| arrived.is_some()),
+        }
+        pause_before(tries).await;
+    }
+    Err(LedgerError::Aborted(aborted.unwrap_or_default()))
+}
+
+async fn arrive_in(
+    tx: &DatabaseTransaction,
+    transfer: Transfer,
+    at: Timestamp,
+) -> Result<bool, LedgerError> {
     let sql = dialect(
-        &tx,
+        tx,
         "INSERT OR IGNORE INTO transfer_applied \
          (transfer_id, template_id, pieces, applied_at) VALUES (?, ?, ?, ?)",
         "INSERT IGNORE INTO transfer_applied \
@@ -125,11 +169,10 @@ pub(super) async fn arrive(
         transfer.pieces.into(),
         at.as_millis().into(),
     ];
-    if execute(&tx, sql, values).await? != 1 {
-        tx.rollback().await?;
+    if execute(tx, sql, values).await? != 1 {
         return Ok(false);
     }
-    let mut found = buckets(&tx, &[transfer.template]).await?;
+    let mut found = buckets(tx, &[transfer.template]).await?;
     found.sort_by_key(Bucket::left);
     let shares = deal(transfer.pieces, found.len());
     let mut puts: Vec<_> = found.iter().map(|bucket| bucket.key).zip(shares).collect();
@@ -139,20 +182,16 @@ pub(super) async fn arrive(
         let sql =
             "UPDATE stock_bucket SET granted = granted + ? WHERE template_id = ? AND bucket = ?";
         let values = vec![share.into(), key.template.get().into(), i64::from(key.bucket).into()];
-        if execute(&tx, sql, values).await? == 1 {
+        if execute(tx, sql, values).await? == 1 {
             put += share;
         }
     }
-    if put != transfer.pieces {
-        tx.rollback().await?;
-        let homeless = format!(
-            "shard {} has no buckets of template {} for a transfer",
-            transfer.to, transfer.template
-        );
-        return Err(LedgerError::Unavailable(homeless));
+    if put == transfer.pieces {
+        return Ok(true);
     }
-    tx.commit().await?;
-    Ok(true)
+    let Transfer { to, template, .. } = transfer;
+    let homeless = format!("shard {to} has no buckets of template {template} for a transfer");
+    Err(LedgerError::Unavailable(homeless))
 }
 
 /// Forgets a transfer that has arrived.

@@ -10,7 +10,7 @@ use crate::conformance::fixture::Offer;
 
 // R18: a restart in the middle of a sale oversells nothing and strands nothing.
 pub(crate) async fn a_load_is_the_ledger_after_a_restart(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 20, limit: 2, buckets: 8, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 20, limit: 2, buckets: 2, ..Offer::default() }).await;
     let other = at.loaded(Offer::default()).await;
     let mut won = Vec::new();
     for user in 1..=6 {
@@ -25,7 +25,7 @@ pub(crate) async fn a_load_is_the_ledger_after_a_restart(at: &mut GateWorld) {
     }
     at.restart().await;
     assert_eq!(at.admit(&template, 1, "a").await, Verdict::NotLoaded);
-    let ledger = at.world.ledger().as_ref();
+    let ledger = at.world.ledger();
     at.gate.load(ledger, &[Arc::clone(&template), Arc::clone(&other)]).await.expect("loaded");
     for (user, request, coupon) in won {
         assert_eq!(replayed(at.admit(&template, user, request).await), coupon);
@@ -35,12 +35,12 @@ pub(crate) async fn a_load_is_the_ledger_after_a_restart(at: &mut GateWorld) {
     assert_eq!(at.admit(&template, 7, "c").await, Verdict::Limit);
     assert_eq!(issued.coupons.len(), 2);
     assert_eq!(at.admitted(&template, 100..200).await, 20 - 9);
-    assert_eq!(at.admitted(&other, 100..300).await, 100 - 6);
+    assert_eq!(at.admitted(&other, 100..500).await, 100 - 6);
 }
 
 // What is loaded is not loaded again: units set aside meanwhile would come back.
 pub(crate) async fn a_second_load_changes_nothing(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 3, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 3, buckets: 1, ..Offer::default() }).await;
     at.win(&template, 1, "r").await;
     assert_eq!(at.admit(&template, 2, "r").await, Verdict::Admitted);
     at.load(&template).await;
@@ -61,7 +61,7 @@ pub(crate) async fn many_holders_are_loaded(at: &mut GateWorld) {
     for user in [1, 5_000, 9_999, 10_000, 10_001, 10_500] {
         assert!(matches!(at.admit(&template, user, "r").await, Verdict::Replay(_)), "{user}");
     }
-    assert_eq!(at.admitted(&template, 20_000..20_600).await, 500);
+    assert_eq!(at.admitted(&template, 20_000..22_000).await, 500);
 }
 
 // Claims that pass while the template is being loaded are known afterwards, whichever came first;

@@ -30,18 +30,19 @@ pub(crate) async fn a_win_is_replayed(at: &mut GateWorld) {
         };
         assert_eq!(recalled.coupon, holding.coupon);
     }
-    assert_eq!(at.recall(&template, 2, "a").await, Recall::Nothing);
+    at.knows_no_win(&template, 2, "a").await;
 }
 
 // R44: only the ledger's proof makes it "sold out"; until then an empty gate is merely dry.
 pub(crate) async fn sold_out_is_said_only_when_proven(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 2, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 2, buckets: 1, ..Offer::default() }).await;
     at.win(&template, 1, "r").await;
     assert_eq!(at.admit(&template, 2, "r").await, Verdict::Admitted);
     assert_eq!(at.admit(&template, 3, "r").await, Verdict::Dry, "a unit is only set aside");
     at.give(&template, 2, "r", true).await.expect("won");
     assert_eq!(at.admit(&template, 3, "r").await, Verdict::Dry, "nobody has asked the ledger");
     assert_eq!(refused(&at.give(&template, 3, "r", false).await), Rejection::SoldOut);
+    at.proven(&template).await;
     for user in 3..20 {
         assert_eq!(at.admit(&template, user, "r").await, Verdict::SoldOut);
     }
@@ -51,9 +52,10 @@ pub(crate) async fn sold_out_is_said_only_when_proven(at: &mut GateWorld) {
 
 // The proof holds for exactly one total.
 pub(crate) async fn a_raised_total_ends_sold_out(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 1, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 1, buckets: 1, ..Offer::default() }).await;
     at.win(&template, 1, "r").await;
     assert_eq!(refused(&at.give(&template, 2, "r", false).await), Rejection::SoldOut);
+    at.proven(&template).await;
     assert_eq!(at.admit(&template, 2, "r").await, Verdict::SoldOut);
     let raised = at.world.raise(&template, 2).await;
     assert_eq!(at.admit(&raised, 2, "r").await, Verdict::Dry, "on to the ledger, which has one");
@@ -65,7 +67,7 @@ pub(crate) async fn a_raised_total_ends_sold_out(at: &mut GateWorld) {
 
 // Unknown is not failed: nothing is given back, and nobody is told a guess.
 pub(crate) async fn an_unknown_outcome_is_left_alone(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 1, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 1, buckets: 1, ..Offer::default() }).await;
     assert_eq!(at.admit(&template, 1, "r").await, Verdict::Admitted);
     at.pretend(&template, 1, "r", true, unknown());
     assert_eq!(at.admit(&template, 2, "r").await, Verdict::Dry, "its unit stays set aside");
@@ -76,14 +78,19 @@ pub(crate) async fn an_unknown_outcome_is_left_alone(at: &mut GateWorld) {
 
 // Replays come before stock: who may have won without the gate knowing is never "sold out".
 pub(crate) async fn an_unknown_outcome_without_a_unit_is_never_sold_out(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 1, ..Offer::default() }).await;
-    at.gate.forget(template.id);
-    at.load(&template).await;
+    let template = at.loaded(Offer { total: 1, buckets: 1, ..Offer::default() }).await;
     // Two go on to the ledger past a dry gate; the first wins, and its answer is lost.
     assert_eq!(at.admit(&template, 9, "r").await, Verdict::Admitted);
     assert_eq!(at.admit(&template, 1, "r").await, Verdict::Dry);
+    let settle = Arc::clone(&at.settle);
+    at.world.restart_with_settle(Arc::new(Heard::default())).await;
+    at.world.win(&template, 1, "r").await;
     at.pretend(&template, 1, "r", false, unknown());
-    at.pretend(&template, 2, "r", false, Rejection::SoldOut.into());
+    at.world.restart_with_settle(settle).await;
+    assert_eq!(refused(&at.give(&template, 2, "r", false).await), Rejection::SoldOut);
+    // The gate reads who has won in the ledger that it was loaded from.
+    at.load(&template).await;
+    at.proven(&template).await;
     assert_eq!(at.admit(&template, 3, "r").await, Verdict::SoldOut);
     assert_eq!(at.admit(&template, 1, "r").await, Verdict::Pending);
     assert_eq!(at.recall(&template, 1, "r").await, Recall::Unknown);
@@ -91,7 +98,7 @@ pub(crate) async fn an_unknown_outcome_without_a_unit_is_never_sold_out(at: &mut
 
 // A resend of the same request settles what was unknown, whichever way it went.
 pub(crate) async fn a_resend_settles_an_unknown_outcome(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 3, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 3, buckets: 1, ..Offer::default() }).await;
     // It had been won.
     assert_eq!(at.admit(&template, 1, "r").await, Verdict::Admitted);
     let settle = Arc::clone(&at.settle);
@@ -115,7 +122,7 @@ pub(crate) async fn a_resend_settles_an_unknown_outcome(at: &mut GateWorld) {
 
 // What is known to have come to nothing gives its unit back.
 pub(crate) async fn a_definite_loss_returns_the_unit(at: &mut GateWorld) {
-    let template = at.loaded(Offer { total: 1, ..Offer::default() }).await;
+    let template = at.loaded(Offer { total: 1, buckets: 1, ..Offer::default() }).await;
     let losses: [NotGiven; 4] = [
         LedgerError::Late.into(),
         LedgerError::Overloaded("a queue").into(),

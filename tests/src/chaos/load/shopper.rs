@@ -21,7 +21,7 @@ enum Plan {
 }
 
 /// How long a lock holds that nobody comes back to.
-const FORGOTTEN: Duration = Duration::from_secs(2);
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(2);
 
 /// A user with dice of their own.
 pub(super) struct Shopper<'a> {
