@@ -88,25 +88,44 @@ pub(crate) fn pass(point: Fault) {
     }
 }
 
-/// Whether the answer of this commit gets lost, with [`Fault::ReturnOnTimeout`].
-pub(crate) fn loses_answer() -> bool {
+/// What a claim meets when it arrives; true = it is told sold out at once.
+pub(crate) fn arrives(template: TemplateId) -> bool {
+    pass(Fault::AbortBeforeGate);
+    let sold_out = SOLD_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+    is(Fault::StockBeforeReplay) && sold_out.as_ref().is_some_and(|set| set.contains(&template))
+}
+
+/// Commits as the chosen fault wants it; `lost` says that the answer did not arrive.
+pub(crate) async fn commit<E: Send + 'static>(
+    commit: impl Future<Output = Result<(), E>> + Send + 'static,
+    lost: impl FnOnce() -> E,
+) -> Result<(), E> {
+    pass(Fault::AbortBeforeCommit);
+    if is(Fault::AckBeforeCommit) {
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            commit.await
+        }));
+        return Ok(());
+    }
+    let committed = commit.await;
+    pass(Fault::AbortAfterCommit);
+    if committed.is_ok() && is(Fault::ReturnOnTimeout) && every_nth_commit() {
+        return Err(lost());
+    }
+    committed
+}
+
+fn every_nth_commit() -> bool {
     static COMMITS: AtomicU64 = AtomicU64::new(0);
-    is(Fault::ReturnOnTimeout)
-        && (COMMITS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(UNANSWERED)
+    (COMMITS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(UNANSWERED)
 }
 
-/// Runs a commit later, with [`Fault::AckBeforeCommit`].
-pub(crate) fn later(commit: impl Future<Output = ()> + Send + 'static) {
-    drop(tokio::spawn(async move {
-        tokio::time::sleep(LATE).await;
-        commit.await;
-    }));
-}
-
-/// A bucket that has nothing to do with the user's slot.
-pub(crate) fn bucket_of(user: UserId, buckets: u16) -> u16 {
+/// A bucket that has nothing to do with the user's slot, with [`Fault::SeparateLimit`].
+pub(crate) fn bucket_of(user: UserId, buckets: u16) -> Option<u16> {
     let number = user.get().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    u16::try_from(number % u64::from(buckets.max(1))).unwrap_or(0)
+    let bucket = u16::try_from(number % u64::from(buckets.max(1))).unwrap_or(0);
+    is(Fault::SeparateLimit).then_some(bucket)
 }
 
 static SOLD_OUT: Mutex<Option<HashSet<TemplateId>>> = Mutex::new(None);
@@ -115,10 +134,4 @@ static SOLD_OUT: Mutex<Option<HashSet<TemplateId>>> = Mutex::new(None);
 pub(crate) fn note_sold_out(template: TemplateId) {
     let mut sold_out = SOLD_OUT.lock().unwrap_or_else(PoisonError::into_inner);
     sold_out.get_or_insert_default().insert(template);
-}
-
-/// Whether that is remembered, with [`Fault::StockBeforeReplay`].
-pub(crate) fn is_sold_out(template: TemplateId) -> bool {
-    let sold_out = SOLD_OUT.lock().unwrap_or_else(PoisonError::into_inner);
-    is(Fault::StockBeforeReplay) && sold_out.as_ref().is_some_and(|set| set.contains(&template))
 }

@@ -2,6 +2,7 @@
 //! the traits. A back end joins with one line at the end of this file.
 
 mod alarms;
+mod distributed_mysql;
 mod embedded;
 pub(crate) mod fixture;
 mod gate;
@@ -9,6 +10,7 @@ mod ledger;
 pub(crate) mod mysql;
 mod shards;
 mod pulsar;
+mod redis;
 
 pub(crate) use embedded::sqlite_shaped;
 
@@ -142,6 +144,7 @@ ledger_suite!(
     crate::conformance::mysql::ledger_in_small_groups
 );
 gate_suite!(gate_embedded, crate::conformance::embedded::gate);
+gate_suite!(distributed_gate_redis, crate::conformance::redis::gate);
 stepped_alarm_suite!(alarms_embedded_stepped, crate::conformance::embedded::alarms);
 alarm_suite!(alarms_embedded, crate::conformance::alarms::running::embedded);
 alarm_suite!(distributed_alarms_pulsar, crate::conformance::pulsar::alarms);

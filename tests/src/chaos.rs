@@ -2,6 +2,7 @@
 //! judges every answer against what is stored in the end.
 
 pub mod checker;
+pub mod control;
 pub mod ground;
 pub mod load;
 pub mod log;
@@ -12,6 +13,7 @@ pub mod round;
 pub mod stage;
 
 use std::{
+    env,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -54,10 +56,11 @@ pub struct Options {
     pub listener: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-/// Path of the server with failpoints, beside the running program or one folder up; `None` when it is
-/// not built.
+/// Path of the server with failpoints: `COUPON_SABOTAGED_BIN`, else beside the running program or one
+/// folder up; `None` when it is not built.
 pub fn sabotaged_binary() -> Option<PathBuf> {
-    sibling_binary(SABOTAGED).ok()
+    let named = env::var_os("COUPON_SABOTAGED_BIN").map(PathBuf::from);
+    named.or_else(|| sibling_binary(SABOTAGED).ok())
 }
 
 /// Runs a broken day.

@@ -101,12 +101,7 @@ impl GateWorld {
     }
 
     /// Why a claim is refused, by the gate from what is proven or by the ledger that it goes on to.
-    pub(crate) async fn refusal(
-        &self,
-        template: &Arc<Template>,
-        user: i64,
-        id: &str,
-    ) -> Rejection {
+    pub(crate) async fn refusal(&self, template: &Arc<Template>, user: i64, id: &str) -> Rejection {
         match self.admit(template, user, id).await {
             Verdict::SoldOut => Rejection::SoldOut,
             Verdict::Limit => Rejection::LimitReached,

@@ -10,12 +10,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use coupon_domain::{Rejection, ids::TemplateId, stock::deal, template::Template};
+use coupon_domain::{
+    Rejection, fingerprint::Fingerprint, ids::TemplateId, stock::deal, template::Template,
+};
 use coupon_server::{
     backend::Databases,
     clock::ManualClock,
     config::Config,
-    gate::{embedded::EmbeddedGate, loader::GateLoader},
+    gate::{GateClaim, Verdict, embedded::EmbeddedGate, loader::GateLoader},
     ledger::{
         AlarmBell, GiveCommand, Given, GivenCoupon, Granted, LedgerError, NotGiven, Settle,
         router::Router,
@@ -384,14 +386,14 @@ async fn a_grant_cut_off_is_finished_by_the_next() {
     }
     store.cut_off(77, &template, (1, 0), 2).await;
     let usecases = usecases(&node);
-    usecases
-        .gate
-        .load(node.ledger().as_ref(), std::slice::from_ref(&template))
-        .await
-        .expect("loaded");
+    usecases.gate.load(node.ledger(), std::slice::from_ref(&template)).await.expect("loaded");
     for _ in 0..2 {
         usecases.settle_buckets(&template).await.expect("settled");
     }
+    let claim =
+        GateClaim { user: user_id(1), request_hash: 1, fingerprint: Fingerprint::from_stored(1) };
+    let verdict = usecases.gate.admit(&template, claim).await;
+    assert_eq!(verdict, Verdict::NotLoaded, "the gate forgets what it knew of the stock");
     let shares = deal(31, 3);
     assert_eq!(node.stock(template.id).await, (31 - 2, 0), "two are still under way");
     let rows = node.ledger().buckets(template.id).await.expect("buckets");

@@ -3,9 +3,13 @@
 
 use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Parser;
-use coupon_tests::chaos::{self, Options, nemesis::Fault};
+use coupon_tests::chaos::{
+    self, Options,
+    control::{self, ControlOptions, Sabotage, expect_caught},
+    nemesis::Fault,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,6 +38,10 @@ struct Args {
     /// One embedded server instead of nodes on MySQL, Redis and Pulsar.
     #[arg(long)]
     embedded: bool,
+    /// Instead of that run sabotaged platforms, which the checker must catch; needs
+    /// coupon-server-sabotaged, whose path may stand in COUPON_SABOTAGED_BIN.
+    #[arg(long, conflicts_with_all = ["minutes", "faults", "json"])]
+    controls: bool,
     /// Print one JSON object instead of a table, and tell nothing on the way.
     #[arg(long)]
     json: bool,
@@ -53,6 +61,9 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> anyhow::Result<bool> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
+    if args.controls {
+        return controls(seed, args.embedded).await;
+    }
     let known: &[Fault] = if args.embedded { &Fault::EMBEDDED } else { &Fault::ALL };
     let faults = if args.faults.is_empty() { known.to_vec() } else { args.faults };
     if let Some(fault) = faults.iter().find(|fault| !known.contains(fault)) {
@@ -96,4 +107,31 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         eprintln!("promises were broken: --seed {seed} repeats the choices");
     }
     Ok(report.is_clean())
+}
+
+/// Whether every sabotage was caught.
+async fn controls(seed: u64, embedded: bool) -> anyhow::Result<bool> {
+    let program = chaos::sabotaged_binary().context(
+        "there is no coupon-server-sabotaged: run `cargo build -p coupon-server --features sabotage \
+         --bin coupon-server-sabotaged`",
+    )?;
+    let (mut caught, mut all) = (0, 0);
+    for sabotage in Sabotage::ALL {
+        if embedded && sabotage == Sabotage::UnsafeDatabase {
+            continue;
+        }
+        let length = Duration::from_secs(4);
+        let options = ControlOptions { sabotage, program: program.clone(), seed, length };
+        let verdict = Box::pin(control::run(&options)).await?;
+        let told = expect_caught(sabotage, &verdict);
+        let (attempts, counts) = (verdict.attempts, verdict.counts());
+        println!("{sabotage:?}: {counts:?} in {attempts} attempts");
+        if let Err(error) = &told {
+            eprintln!("{error:#}");
+        }
+        all += 1;
+        caught += u32::from(told.is_ok());
+    }
+    println!("caught {caught} of {all} sabotaged platforms, seed {seed}");
+    Ok(caught == all)
 }

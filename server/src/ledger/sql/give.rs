@@ -81,11 +81,7 @@ enum RoundError {
 impl RoundError {
     /// What a COMMIT that was answered with an error says.
     fn of_commit(error: DbErr) -> Self {
-        if is_definite_abort(&error) {
-            Self::from(error)
-        } else {
-            Self::Unsettled(error.into())
-        }
+        if is_definite_abort(&error) { Self::from(error) } else { Self::Unsettled(error.into()) }
     }
 }
 
@@ -206,7 +202,12 @@ impl GiveWriter {
         let tx = self.db.begin().await?;
         match self.write_round(&tx, members, round).await {
             Ok((verdicts, alarms)) => {
-                tx.commit().await.map_err(RoundError::of_commit)?;
+                // Whatever was given has an alarm. A round that gave nothing needs no commit, whose
+                // outcome could be unknown.
+                let ended = if alarms.is_empty() { tx.rollback().await } else { tx.commit().await };
+                if !alarms.is_empty() {
+                    ended.map_err(RoundError::of_commit)?;
+                }
                 self.bell.wanted(self.shard, &alarms);
                 self.note(members, round, verdicts);
                 Ok(())

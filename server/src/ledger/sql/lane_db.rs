@@ -133,7 +133,8 @@ impl LaneDb {
         work: impl Future<Output = Result<T, LedgerError>>,
     ) -> Result<T, LedgerError> {
         let Some(max) = self.statement_max else { return work.await };
-        let late = |_| Err(LedgerError::Unavailable("a template cannot be read in time".to_owned()));
+        let late =
+            |_| Err(LedgerError::Unavailable("a template cannot be read in time".to_owned()));
         tokio::time::timeout(max, work).await.unwrap_or_else(late)
     }
 

@@ -70,11 +70,7 @@ enum GroupError {
 impl GroupError {
     /// What a COMMIT that was answered with an error says.
     fn of_commit(error: DbErr) -> Self {
-        if is_definite_abort(&error) {
-            Self::from(error)
-        } else {
-            Self::Unsettled(error.into())
-        }
+        if is_definite_abort(&error) { Self::from(error) } else { Self::Unsettled(error.into()) }
     }
 }
 
@@ -192,9 +188,14 @@ impl RedeemWriter {
         let items: Vec<&RedeemItem> = part.iter().map(|index| &group[*index]).collect();
         let tx = self.db.begin().await?;
         match self.decide_and_write(&tx, &items).await {
-            Ok((answers, alarms)) => {
+            Ok((answers, Some(alarms))) => {
                 tx.commit().await.map_err(GroupError::of_commit)?;
                 self.bell.wanted(self.shard, &alarms);
+                Ok(answers)
+            }
+            Ok((answers, None)) => {
+                // Nothing was changed: no commit, whose outcome could be unknown, is needed.
+                let _ = tx.rollback().await;
                 Ok(answers)
             }
             Err(error) => {
@@ -206,11 +207,12 @@ impl RedeemWriter {
         }
     }
 
+    /// Answers the outcomes, and the alarms that now exist if anything was written.
     async fn decide_and_write(
         &self,
         tx: &impl ConnectionTrait,
         items: &[&RedeemItem],
-    ) -> Result<(Vec<Outcome>, Vec<(AlarmKind, Minute)>), LedgerError> {
+    ) -> Result<(Vec<Outcome>, Option<Vec<(AlarmKind, Minute)>>), LedgerError> {
         let now = Instant::now();
         let (mut book, templates) = load::load(tx, items).await?;
         let mut loaded = Loaded::default();
@@ -227,8 +229,11 @@ impl RedeemWriter {
         });
         let answers = answers.collect();
         let at = items.iter().map(|item| item.at).max().unwrap_or_default();
-        let alarms = write::write(tx, book.into_changes(), &self.mint, at).await?;
-        Ok((answers, alarms))
+        let changes = book.into_changes();
+        if changes.is_empty() {
+            return Ok((answers, None));
+        }
+        Ok((answers, Some(write::write(tx, changes, &self.mint, at).await?)))
     }
 
     fn decide(&self, book: &mut Book, templates: &Loaded, item: &RedeemItem) -> Outcome {

@@ -40,8 +40,9 @@ impl<'a> Shopper<'a> {
         let stage = self.shop.stage;
         match self.random.random_range(0..100) {
             0..45 => self.take(stage.hot, 1).await,
-            45..70 => self.take(stage.ample, 1).await,
-            70..90 => {
+            45..68 => self.take(stage.ample, 1).await,
+            68..73 => self.rush(stage.ample).await,
+            73..90 => {
                 // Sometimes one more than is allowed.
                 let claims = self.random.random_range(1..=4);
                 self.take(stage.triple, claims).await;
@@ -73,6 +74,13 @@ impl<'a> Shopper<'a> {
     async fn be_given(&mut self, template: i64) {
         let ask = self.give(Verb::Issue, template, "issue".to_owned());
         self.give_and_use(&ask).await;
+    }
+
+    /// Two claims under ids of their own at once, where one coupon is allowed.
+    async fn rush(&mut self, template: i64) {
+        let [one, other] = ["rush-0", "rush-1"]
+            .map(|request_id| self.give(Verb::Claim, template, request_id.to_owned()));
+        self.twice_at_once(&one, &other).await;
     }
 
     /// Gets a coupon, uses it as the dice say, and asks for it again.

@@ -93,9 +93,6 @@ pub(super) async fn write(
     mint: &Mint,
     at: Timestamp,
 ) -> Result<Vec<(AlarmKind, Minute)>, LedgerError> {
-    if changes.is_empty() {
-        return Ok(Vec::new());
-    }
     put_redemptions(tx, &changes.redemptions).await?;
     put_coupons(tx, &changes.coupons).await?;
     for entry in &changes.refunds {
