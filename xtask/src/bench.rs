@@ -8,18 +8,18 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::cargo;
+use crate::{cargo, code, services};
 
 /// Tells `coupon-bench` where the program of the ports is.
 const PORTS: &str = "COUPON_BENCH_PORTS";
 
 /// What must be there besides `coupon-bench` itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
+struct Needs {
     /// MySQL, Redis Cluster and Pulsar.
-    pub(crate) services: bool,
+    services: bool,
     /// The program that measures at the ports of the server's library.
-    pub(crate) ports: bool,
+    ports: bool,
 }
 
 impl Needs {
@@ -40,16 +40,23 @@ impl Needs {
     }
 }
 
-/// Builds the release binaries and becomes `coupon-bench`, with the arguments passed through.
+/// Builds the release binaries and runs `coupon-bench`, with the arguments passed through and with
+/// services for as long as it runs, where it needs them.
 pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
-    let bench = cargo::build_binaries(true, true)?.join("coupon-bench");
+    let bin_dir = cargo::build_binaries(true, true)?;
+    let bench = bin_dir.join("coupon-bench");
     let needs = Needs::of(&bench, args)?;
     let mut command = Command::new(&bench);
     command.args(args);
     if needs.ports {
         command.env(PORTS, build_ports()?);
     }
-    cargo::exec(&mut command)
+    if !needs.services {
+        return cargo::exec(&mut command);
+    }
+    let services = services::lease(Some(&bin_dir))?;
+    let status = command.envs(services.variables.iter().cloned()).status();
+    Ok(code(status.context("cannot start coupon-bench")?.success()))
 }
 
 /// Builds the program of the ports; its path, which cargo chooses.

@@ -6,6 +6,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cargo;
 mod ci;
 mod lint_proto;
@@ -36,7 +37,11 @@ enum Command {
         /// Folder of the data [default: data/ in the workspace]
         #[arg(long)]
         data_dir: Option<PathBuf>,
-        /// Further arguments for `coupon-server serve`, after `--`
+        /// Run the distributed back end: two API nodes and a worker on MySQL shards, Redis Cluster and
+        /// Pulsar, which are started when they do not run
+        #[arg(long, conflicts_with_all = ["listen", "data_dir"])]
+        distributed: bool,
+        /// Further arguments for `coupon-server serve` (`coupon-cluster` when distributed), after `--`
         #[arg(last = true)]
         args: Vec<OsString>,
     },
@@ -90,12 +95,13 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run { debug, listen, data_dir, args } => {
+        Command::Run { debug, distributed: true, args, .. } => run::run_distributed(debug, &args),
+        Command::Run { debug, listen, data_dir, args, .. } => {
             run::run(&run::Options { debug, listen, data_dir, args })
         }
         Command::Demo(passed) => program::run("coupon-demo", &passed.args),
         Command::Replay(passed) => program::run("coupon-replay", &passed.args),
-        Command::Bench(passed) => program::run("coupon-bench", &passed.args),
+        Command::Bench(passed) => bench::run(&passed.args),
         Command::Services(verb) => services::run(&verb),
         Command::Test { embedded, args } => {
             let options = suite::Options { embedded, args, bin_dir: None, services: None };

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, process::Command, process::ExitCode};
 
-use crate::cargo;
+use crate::{cargo, services};
 
 /// What `cargo xtask run` was asked.
 pub(crate) struct Options {
@@ -29,6 +29,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             .arg(data_dir)
             .args(&options.args),
     )
+}
+
+/// Builds the server, makes sure that the stores run, and becomes a cluster of API nodes and a worker
+/// against them. The stores stay up.
+pub(crate) fn run_distributed(debug: bool, args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let bin_dir = cargo::build_binaries(!debug, true)?;
+    let variables = services::up(&bin_dir)?;
+    println!("{}", hints("127.0.0.1:50051"));
+    println!("The stores stay up afterwards; `cargo xtask services down` stops them.\n");
+    cargo::exec(Command::new(bin_dir.join("coupon-cluster")).args(args).envs(variables))
 }
 
 /// A template that the server accepts: 100.00 minus 50.00, 1,000 pieces, one per user.

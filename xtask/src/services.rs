@@ -105,6 +105,19 @@ pub(crate) fn lease(bin_dir: Option<&Path>) -> anyhow::Result<Lease> {
     hold(&binary)
 }
 
+/// Finds services, or starts a set that stays up; answers the variables that name it.
+pub(crate) fn up(bin_dir: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    if Given::of_environment(|name| env::var(name).ok())? == Given::All {
+        return Ok(Vec::new());
+    }
+    install::provide(false)?;
+    let binary = binary(Some(bin_dir))?;
+    cargo::run(Command::new(&binary).arg("up"))?;
+    let there = Command::new(&binary).arg("env").output();
+    let text = there.context("cannot start coupon-services")?.stdout;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(exported).collect())
+}
+
 /// Starts a set that lives as long as the lease.
 fn hold(binary: &Path) -> anyhow::Result<Lease> {
     let child = Command::new(binary)

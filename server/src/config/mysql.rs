@@ -18,7 +18,8 @@ pub struct MysqlConfig {
     /// Read replicas by shard, in the same order; an empty text or a missing entry = none. Default
     /// none.
     pub replica_urls: Vec<String>,
-    /// Groups of claims in flight per shard; those of one bucket never overlap. Default 4.
+    /// Groups of claims in flight per shard, those of one bucket never overlapping, and as many of
+    /// commands on redemptions. Each has two connections of its own. Default 4.
     pub claim_lanes: usize,
     /// Connections to each primary beside those of the lanes. Default 8.
     pub connections: u32,

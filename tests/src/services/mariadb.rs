@@ -88,6 +88,7 @@ fn instance(
         args.push("--user=root".to_owned());
     }
     args.push(format!("--datadir={}", data(&folder).display()));
+    args.push(tmpdir(&folder));
     // From the data folder, which it works in: an absolute path might be too long.
     args.push(format!("--socket=../{SOCKET}"));
     args.push(format!("--pid-file={}", folder.join("mariadbd.pid").display()));
@@ -100,6 +101,12 @@ fn instance(
 
 fn data(folder: &Path) -> PathBuf {
     folder.join("data")
+}
+
+/// A starting server removes whatever temporary tables it finds in this folder, also those that
+/// another one is using: each has a folder of its own.
+fn tmpdir(folder: &Path) -> String {
+    format!("--tmpdir={}", folder.join("tmp").display())
 }
 
 /// Address without a database: TCP, with the unix socket for those who may use it.
@@ -133,7 +140,7 @@ pub(super) async fn start(
 
 async fn install(service: &Service, options: &Options) -> anyhow::Result<()> {
     options.tell(Step::Doing(&service.name, "laying out its data"));
-    fs::create_dir_all(&service.folder)
+    fs::create_dir_all(service.folder.join("tmp"))
         .with_context(|| format!("cannot make {}", service.folder.display()))?;
     let install = program::find("mariadb-install-db")?;
     let mut args = vec!["--no-defaults".to_owned()];
@@ -141,6 +148,7 @@ async fn install(service: &Service, options: &Options) -> anyhow::Result<()> {
         args.push("--user=root".to_owned());
     }
     args.push(format!("--datadir={}", data(&service.folder).display()));
+    args.push(tmpdir(&service.folder));
     args.extend(["--auth-root-authentication-method=normal", "--skip-test-db"].map(str::to_owned));
     program::run(&install, &service.folder, &args).await?;
     options.tell(Step::Doing(&service.name, "starting"));
@@ -227,6 +235,7 @@ mod tests {
                 assert!(has(service, setting), "{} lacks {setting}", service.name);
             }
         }
+        assert!(has(&one, "--tmpdir=/a/mysql-0/tmp"), "a shared one loses temporary tables");
         assert!(has(&one, "--rpl-semi-sync-master-wait-point=AFTER_SYNC"));
         assert!(!has(&two, "--rpl-semi-sync-master-enabled=ON"), "nobody would answer it");
         assert!(has(&one, "--server-id=1") && has(&two, "--server-id=2"));

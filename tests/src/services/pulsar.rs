@@ -33,6 +33,8 @@ const JVM: &[&str] = &[
     "-Dio.netty.tryReflectionSetAccessible=true",
     "-Djava.net.preferIPv4Stack=true",
     "-Dlog4j.shutdownHookEnabled=false",
+    // While it sets that up a JVM works in another folder, and is not taken for the service.
+    "-XX:-UsePerfData",
     // Native libraries are unpacked there: beside the data, so that they go with it.
     "-Djava.io.tmpdir=tmp",
 ];

@@ -69,7 +69,7 @@ pub struct Service {
     /// Holds its data and its log.
     pub folder: PathBuf,
     pub(super) launch: Launch,
-    /// Of a process that this one has started; it must be waited for.
+    /// Of a process that this one has started: once it has ended, it must be waited for.
     child: Mutex<Option<Child>>,
 }
 
@@ -88,7 +88,9 @@ impl Service {
 
     /// Process id; `None` while it is down.
     pub fn pid(&self) -> Option<u32> {
-        self.reap();
+        if let Some(child) = self.child().as_mut() {
+            return matches!(child.try_wait(), Ok(None)).then(|| child.id());
+        }
         let text = fs::read_to_string(self.folder.join(PID_FILE)).ok()?;
         let pid = text.trim().parse().ok()?;
         works_in(pid, &self.folder).then_some(pid)
@@ -250,14 +252,6 @@ impl Service {
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A dead child is a zombie until it has been waited for.
-    fn reap(&self) {
-        let mut child = self.child();
-        if child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_)))) {
-            *child = None;
-        }
     }
 }
 

@@ -231,7 +231,12 @@ impl GiveWriter {
         let held = plan::read_held(tx, &round).await?;
         let mut plan = Plan::judge(&round, &held);
         let counted = plan.templates_to_count(&round);
-        plan.load_buckets(&counted, stock::buckets(tx, &counted).await?);
+        // Who lost to others when it had counted already holds what it counts.
+        let buckets = match round.iter().any(|member| member.tries > 1) {
+            true => stock::hold_buckets(tx, &counted).await?,
+            false => stock::buckets(tx, &counted).await?,
+        };
+        plan.load_buckets(&counted, buckets);
         plan.assume_buckets(&round);
         plan.allot(&round, self.proofs.as_deref());
         let wanted = plan.wanted(&round, &self.mint)?;

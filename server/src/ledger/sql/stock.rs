@@ -50,12 +50,41 @@ static ISSUE: LazyLock<Texts> = LazyLock::new(|| {
     Texts::per_backend(sqlite, mysql)
 });
 
+/// As [`BUCKETS`], and nobody else takes from them until the end of the transaction. On SQLite there is
+/// one writer.
+static HELD_BUCKETS: LazyLock<Texts> = LazyLock::new(|| {
+    let head = "SELECT template_id, bucket, granted, issued, open FROM stock_bucket \
+                WHERE template_id IN (";
+    let tail = ") ORDER BY template_id, bucket";
+    Texts::per_backend(
+        |rows| repeat(head, "?", rows, tail),
+        |rows| repeat(head, "?", rows, &format!("{tail} FOR UPDATE")),
+    )
+});
+
 /// All buckets of the templates, by template and bucket.
 pub(super) async fn buckets(
     db: &impl ConnectionTrait,
     templates: &[TemplateId],
 ) -> Result<Vec<Bucket>, LedgerError> {
-    let rows = query_by_keys(db, &BUCKETS, templates, |template, values| {
+    read_buckets(db, &BUCKETS, templates).await
+}
+
+/// As [`buckets`], held until the end of the transaction: for groups that others were too fast for. They
+/// keep the template's other groups waiting while they insert.
+pub(super) async fn hold_buckets(
+    tx: &impl ConnectionTrait,
+    templates: &[TemplateId],
+) -> Result<Vec<Bucket>, LedgerError> {
+    read_buckets(tx, &HELD_BUCKETS, templates).await
+}
+
+async fn read_buckets(
+    db: &impl ConnectionTrait,
+    texts: &Texts,
+    templates: &[TemplateId],
+) -> Result<Vec<Bucket>, LedgerError> {
+    let rows = query_by_keys(db, texts, templates, |template, values| {
         values.push(template.get().into());
     });
     let bucket = |row: sea_orm::QueryResult| {

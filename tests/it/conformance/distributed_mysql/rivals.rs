@@ -169,7 +169,11 @@ async fn nodes_that_lock_one_coupon_agree() {
         let locked: HashSet<String> =
             outcomes.iter().flatten().map(|redemption| redemption.order.clone()).collect();
         assert_eq!(locked.len(), 1, "{outcomes:?}");
-        assert_eq!(outcomes.iter().flatten().count(), 2, "the other of its order repeats it");
+        assert_eq!(
+            outcomes.iter().flatten().count(),
+            2,
+            "the other of its order repeats it: {outcomes:?}"
+        );
     }
     nodes[0].finish().await;
 }

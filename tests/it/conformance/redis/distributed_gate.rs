@@ -241,19 +241,19 @@ async fn a_moving_slot_is_followed() {
     say_ok(&nodes, 1, format!("CLUSTER SETSLOT {slot} IMPORTING {from}")).await;
     say_ok(&nodes, 0, format!("CLUSTER SETSLOT {slot} MIGRATING {to}")).await;
     claim().await;
-    let port = nodes.0[1].port;
-    let moved = nodes.0[0].ask(&[
+    let port = nodes.0[1].port.to_string();
+    let moved: [&[u8]; 9] = [
         b"MIGRATE",
         b"127.0.0.1",
-        port.to_string().as_bytes(),
+        port.as_bytes(),
         b"",
         b"0",
         b"5000",
         b"KEYS",
         stock.as_bytes(),
         holders.as_bytes(),
-    ]);
-    assert_eq!(moved.await, Answer::text("OK"));
+    ];
+    assert_eq!(nodes.0[0].ask(&moved).await, Answer::text("OK"));
     // ASK, and the script is unknown there.
     nodes.0[1].say("SCRIPT FLUSH").await;
     claim().await;

@@ -230,11 +230,12 @@ pub(in crate::ledger::sql) async fn overdue(
     let sql = format!(
         "SELECT {REDEMPTION_COLUMNS} FROM redemption AS r \
          WHERE r.locked_until IS NOT NULL AND r.locked_until <= ? \
-         AND (r.locked_until, r.redemption_id) > (?, ?) \
+         AND r.locked_until >= ? AND (r.locked_until, r.redemption_id) > (?, ?) \
          ORDER BY r.locked_until, r.redemption_id LIMIT ?"
     );
     let (at, id) = after.map_or((i64::MIN, 0), |(at, id)| (at.as_millis(), id.get()));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = vec![until.as_millis().into(), at.into(), id.into(), limit.into()];
+    // The cursor's instant stands there twice: MySQL enters an index by columns, not by rows of them.
+    let values = vec![until.as_millis().into(), at.into(), at.into(), id.into(), limit.into()];
     query(db, &sql, values).await?.iter().map(rows::redemption).collect()
 }
