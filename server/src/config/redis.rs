@@ -28,7 +28,7 @@ pub struct RedisConfig {
     pub command_timeout_ms: u64,
     /// How long opening a connection may take, in milliseconds. Default 500.
     pub connect_timeout_ms: u64,
-    /// Commands that may wait in one client. Default 10000.
+    /// Commands that may wait in one client, and claims or outcomes at one bucket. Default 10000.
     pub queue_max: usize,
     /// Claims of one script call. Default 256.
     pub batch_max: usize,

@@ -14,6 +14,7 @@ mod flags;
 mod group;
 mod loading;
 mod node;
+mod slots;
 mod templates;
 
 use std::{

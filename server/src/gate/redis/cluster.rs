@@ -10,7 +10,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::{sync::Notify, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::node::{Command, Node};
+use super::{
+    node::{Command, Node},
+    slots::{SLOTS, Slots, parse_slots},
+};
 use crate::config::RedisConfig;
 
 /// Redirections of one call, at most.
@@ -33,26 +36,6 @@ pub(super) enum Failure {
     Refused(String),
     /// The script failed.
     Failed(String),
-}
-
-/// Slots by node.
-#[derive(Default)]
-struct Slots {
-    nodes: Vec<Arc<Node>>,
-    /// First and last slot, and the index of their node; in ascending order.
-    ranges: Vec<(u16, u16, usize)>,
-}
-
-impl Slots {
-    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
-        let at = self.ranges.partition_point(|(_, last, _)| *last < slot);
-        let (first, _, node) = self.ranges.get(at)?;
-        (*first <= slot).then(|| Arc::clone(&self.nodes[*node]))
-    }
-
-    fn covered(&self) -> usize {
-        self.ranges.iter().map(|(first, last, _)| usize::from(last - first) + 1).sum()
-    }
 }
 
 /// The cluster.
@@ -144,16 +127,16 @@ impl Cluster {
                 }
                 Answer::Later => {
                     node.breaker.succeeded();
-                    return Err(Failure::Refused(error.to_string()));
+                    return Err(Failure::Refused(error.details().to_owned()));
                 }
                 Answer::Error => {
-                    let text = error.to_string();
+                    let text = error.details().to_owned();
                     tracing::warn!(node = node.address, error = text, "a redis call failed");
                     return Err(self.failed(&node, Failure::Failed(text)));
                 }
                 Answer::Broken => return Err(self.failed(&node, Failure::Silent)),
                 Answer::Down => {
-                    let refused = Failure::Refused(error.to_string());
+                    let refused = Failure::Refused(error.details().to_owned());
                     return Err(self.failed(&node, refused));
                 }
             }
@@ -270,8 +253,8 @@ impl Cluster {
     pub(super) async fn keep_looking(self: Arc<Self>) {
         loop {
             let slots = self.slots();
-            let troubled = slots.covered() < usize::from(SLOTS)
-                || slots.nodes.iter().any(|node| node.breaker.is_open());
+            let troubled =
+                slots.covered() < SLOTS || slots.nodes.iter().any(|node| node.breaker.is_open());
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(if troubled { TROUBLE } else { CALM }) => {}
@@ -303,7 +286,7 @@ impl Cluster {
         look.map_err(|error| {
             format!("no redis cluster is reached ({error}): start it, or correct redis.nodes")
         })?;
-        let missing = usize::from(SLOTS).saturating_sub(slots.covered());
+        let missing = SLOTS.saturating_sub(slots.covered());
         if missing > 0 {
             return Err(format!("{missing} slots of the redis cluster have no primary: repair it"));
         }
@@ -316,9 +299,6 @@ impl Cluster {
         futures::future::join_all(self.all().iter().map(|node| node.quit())).await;
     }
 }
-
-/// Slots of a cluster.
-const SLOTS: u16 = 16_384;
 
 /// What an error means.
 #[derive(Debug, PartialEq, Eq)]
@@ -354,45 +334,11 @@ fn understand(error: &Error) -> Answer {
     }
 }
 
-/// The answer to CLUSTER SLOTS: ranges with the address of their primary.
-fn parse_slots(answer: &Value, asked: &str) -> Option<Vec<(u16, u16, String)>> {
-    let host = asked.rsplit_once(':').map(|(host, _)| host)?;
-    let Value::Array(ranges) = answer else { return None };
-    let parse = |range: &Value| {
-        let Value::Array(parts) = range else { return None };
-        let number = |value: &Value| value.as_u64().and_then(|number| u16::try_from(number).ok());
-        let (first, last) = (number(parts.first()?)?, number(parts.get(1)?)?);
-        let Value::Array(primary) = parts.get(2)? else { return None };
-        let named = primary.first()?.as_string().filter(|name| !name.is_empty() && name != "?");
-        let named = named.unwrap_or_else(|| host.to_owned());
-        (first <= last)
-            .then(|| Some((first, last, format!("{named}:{}", number(primary.get(1)?)?))))?
-    };
-    ranges.iter().map(parse).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use fred::prelude::ErrorKind;
 
     use super::*;
-
-    fn range(first: i64, last: i64, host: Value, port: i64) -> Value {
-        let primary = Value::Array(vec![host, port.into(), "id".into()]);
-        Value::Array(vec![first.into(), last.into(), primary])
-    }
-
-    #[test]
-    fn slots_are_read_and_a_nameless_node_is_the_one_asked() {
-        let answer = Value::Array(vec![
-            range(0, 5_460, "10.0.0.1".into(), 7_000),
-            range(5_461, 16_383, Value::Null, 7_001),
-        ]);
-        let expected =
-            vec![(0, 5_460, "10.0.0.1:7000".to_owned()), (5_461, 16_383, "seed:7001".to_owned())];
-        assert_eq!(parse_slots(&answer, "seed:6379"), Some(expected));
-        assert_eq!(parse_slots(&Value::Null, "seed:6379"), None);
-    }
 
     #[test]
     fn errors_are_told_apart() {
@@ -406,12 +352,5 @@ mod tests {
         assert_eq!(of(out), Answer::Down);
         assert_eq!(of("ERR user_script:3: attempt to index a nil value"), Answer::Error);
         assert_eq!(of("Request timed out."), Answer::Broken);
-    }
-
-    #[test]
-    fn a_slot_has_one_owner_or_none() {
-        let slots = Slots { nodes: Vec::new(), ranges: vec![(0, 9, 0), (20, 29, 0)] };
-        assert_eq!(slots.covered(), 20);
-        assert!(slots.owner(15).is_none() && slots.owner(30).is_none());
     }
 }

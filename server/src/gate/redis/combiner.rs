@@ -98,7 +98,7 @@ impl Combiner {
 
     /// Judges a claim.
     pub(super) async fn admit(self: &Arc<Self>, claim: GateClaim, limit: i32) -> Verdict {
-        if self.queue().claims.len() >= self.shared.queue_max {
+        if self.is_avoided() || self.queue().claims.len() >= self.shared.queue_max {
             return Verdict::Dry;
         }
         let (reply, verdict) = oneshot::channel();
@@ -112,7 +112,7 @@ impl Combiner {
 
     /// What is known of a user, after all that was settled before; `None` when nobody can say.
     pub(super) async fn look(self: &Arc<Self>, claim: GateClaim) -> Option<Bytes> {
-        if self.queue().looks.len() >= self.shared.queue_max {
+        if self.is_avoided() || self.queue().looks.len() >= self.shared.queue_max {
             return None;
         }
         let (reply, seen) = oneshot::channel();

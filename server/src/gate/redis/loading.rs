@@ -70,7 +70,8 @@ impl RedisGate {
             wanted.extend(self.wanted(template).await?);
         }
         let mut few = Vec::new();
-        for one in &wanted {
+        // What is replaced has lost its stock, not its holders.
+        for one in wanted.iter().filter(|one| !one.replace) {
             let rows = ledger.buckets(one.template).await?;
             let issued: i64 = rows.iter().map(|(_, row)| row.issued).sum();
             if (1..=FILL_MAX).contains(&issued) {

@@ -18,7 +18,7 @@ use crate::ledger::{
     LedgerError, RedeemCommand,
     sql::{
         rows::{self, COUPON_COLUMNS, REDEMPTION_COLUMNS},
-        statement::{Texts, query, query_by_keys, repeat},
+        statement::{Texts, is_mysql, query, query_by_keys, repeat},
     },
 };
 
@@ -158,7 +158,9 @@ impl<C: ConnectionTrait> Loader<'_, C> {
         Ok(coupons)
     }
 
-    /// Loads coupons; answers the redemptions whose lapsed locks hold some of them.
+    /// Loads coupons; answers the redemptions whose lapsed locks hold some of them. On MySQL all that
+    /// hold some: the order of a command may have been locked by somebody else after it was looked up,
+    /// and before its coupons were.
     async fn coupons(
         &mut self,
         ids: &BTreeSet<CouponId>,
@@ -169,11 +171,11 @@ impl<C: ConnectionTrait> Loader<'_, C> {
         let found = query_by_keys(self.tx, &COUPONS, &ids, |id, values| {
             values.push(id.get().into());
         });
-        let mut holders = BTreeSet::new();
+        let (all, mut holders) = (is_mysql(self.tx), BTreeSet::new());
         for row in found.await? {
             let coupon = rows::coupon(&row)?;
             templates.insert(coupon.template);
-            holders.extend(coupon.redemption.filter(|_| coupon.lock_has_lapsed(at)));
+            holders.extend(coupon.redemption.filter(|_| all || coupon.lock_has_lapsed(at)));
             self.book.load_coupon(coupon);
         }
         Ok(holders.into_iter().collect())
