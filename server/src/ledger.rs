@@ -262,6 +262,17 @@ pub struct Granted {
     pub pieces: i64,
 }
 
+/// How fresh what is read has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fresh {
+    /// As of the latest commit.
+    Latest,
+    /// No older than this instant, in wall milliseconds: what its reader has written before is there.
+    Past(i64),
+    /// As fresh as replicas are allowed to be.
+    Usual,
+}
+
 /// Where to go on reading [`Ledger::holdings`].
 pub type HoldingCursor = i64;
 
@@ -330,6 +341,7 @@ pub trait Ledger: Send + Sync {
         &self,
         user: UserId,
         coupon: CouponId,
+        fresh: Fresh,
     ) -> Result<Option<StoredCoupon>, LedgerError>;
 
     /// Up to `limit` coupons of a user with ids below `before`, newest first.
@@ -339,6 +351,7 @@ pub trait Ledger: Send + Sync {
         template: Option<TemplateId>,
         before: Option<CouponId>,
         limit: usize,
+        fresh: Fresh,
     ) -> Result<Vec<StoredCoupon>, LedgerError>;
 
     /// Up to `limit` coupons of a user that are AVAILABLE or LOCKED and not expired at `now`, newest
@@ -359,6 +372,7 @@ pub trait Ledger: Send + Sync {
         &self,
         user: UserId,
         order: &str,
+        fresh: Fresh,
     ) -> Result<Option<Redemption>, LedgerError>;
 
     /// Up to `limit` redemptions stored LOCKED with `locked_until` at most `until`, longest overdue
@@ -437,4 +451,10 @@ pub trait Ledger: Send + Sync {
         uses_before: Timestamp,
         limit: u32,
     ) -> Result<Purged, LedgerError>;
+
+    /// Leaves the time in every primary, for its replica to show how far it has come.
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError>;
+
+    /// Looks how far every replica has come; one that cannot be asked is not read meanwhile.
+    async fn look_at_replicas(&self);
 }

@@ -33,7 +33,7 @@ use crate::{
     rpc::{
         clock::ClockRpc, coupons::CouponRpc, redemptions::RedemptionRpc, templates::TemplateRpc,
     },
-    usecase::{Deadline, UseCases},
+    usecase::{Deadline, Fresh, UseCases},
 };
 
 /// The services over `usecases`, and reflection when it is configured. Without a `clock`, calls of
@@ -72,4 +72,13 @@ fn reflection() -> Builder<'static> {
 fn deadline<T>(request: &tonic::Request<T>, config: &Config) -> Deadline {
     let told = request.extensions().get::<policy::Deadline>();
     told.map_or_else(|| Instant::now() + config.server.deadline_default(), |deadline| deadline.0)
+}
+
+/// How fresh a read has to be: as fresh as what its caller has written, if it says so.
+fn fresh<T>(request: &tonic::Request<T>) -> Fresh {
+    match request.extensions().get::<policy::ReadToken>() {
+        Some(policy::ReadToken::Past(written)) => Fresh::Past(*written),
+        Some(policy::ReadToken::Unreadable) => Fresh::Latest,
+        None => Fresh::Usual,
+    }
 }

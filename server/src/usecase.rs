@@ -58,6 +58,8 @@ pub struct UseCases {
 /// What an overloaded caller is told to wait.
 const OVERLOAD_RETRY_AFTER: Duration = Duration::from_millis(100);
 
+pub use crate::ledger::Fresh;
+
 /// By when a caller wants its answer; nothing starts after it. Real monotonic time.
 pub type Deadline = Instant;
 
@@ -133,6 +135,8 @@ pub struct WalletQuery {
     pub page_size: usize,
     /// Only coupons with a smaller id: the last one of the previous page.
     pub before: Option<CouponId>,
+    /// How fresh the page has to be.
+    pub fresh: Fresh,
 }
 
 /// A page of a wallet.

@@ -7,6 +7,7 @@ pub mod folding;
 pub mod leader;
 pub mod lease;
 pub mod relay;
+pub mod replicas;
 pub mod retention;
 pub mod sweeper;
 pub mod templates;

@@ -10,14 +10,14 @@ use crate::{
     alarm::AlarmQueue,
     catalog::{Catalog, Primary},
     clock::Clock,
-    config::BackendKind,
+    config::{BackendKind, Config},
     gate::{Gate, loader},
     ledger::Ledger,
     serving::Serving,
     usecase::UseCases,
     worker::{
-        alarms::AlarmHandler, clock_watch::ClockWatch, folding, leader::Leadership, retention,
-        sweeper, templates, transfers,
+        alarms::AlarmHandler, clock_watch::ClockWatch, folding, leader::Leadership, replicas,
+        retention, sweeper, templates, transfers,
     },
 };
 
@@ -56,6 +56,10 @@ impl Workers<'_> {
         if let Some(number) = platform.number.take() {
             self.tasks.spawn(number.keep(Arc::clone(self.serving), self.stop.clone()));
         }
+        if replicated(&usecases.config) {
+            let ledger = Arc::clone(&usecases.ledger) as Arc<dyn Ledger>;
+            self.tasks.spawn(replicas::look(ledger, self.stop.clone()));
+        }
         let refresh = usecases.config.templates.refresh_interval();
         let catalog = Arc::clone(&usecases.catalog);
         self.tasks.spawn(templates::run(catalog, refresh, self.stop.clone()));
@@ -81,6 +85,10 @@ impl Workers<'_> {
         let stop = self.stop.clone();
         self.tasks.spawn(async move { relay.run(queue, ledger, stop).await });
     }
+}
+
+fn replicated(config: &Config) -> bool {
+    config.mysql.replica_urls.iter().any(|url| !url.is_empty())
 }
 
 /// The work for all nodes: each loop is run by one node at a time, but for the alarm loop, whose
@@ -123,6 +131,12 @@ impl<'a> Upkeep<'a> {
         self.counts(&platform.usecases);
         self.retention(&platform.usecases);
         self.stock(&platform.usecases);
+        if replicated(&platform.usecases.config) {
+            let ledger = Arc::clone(&platform.usecases.ledger);
+            self.lead("heartbeat", move |stop| {
+                replicas::beat(Arc::clone(&ledger) as Arc<dyn Ledger>, stop)
+            });
+        }
         if wall_clock {
             self.time(&platform.usecases, &platform.handler);
         }

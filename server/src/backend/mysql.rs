@@ -24,7 +24,7 @@ use super::Databases;
 use crate::{
     catalog::MetaConnections,
     config::{MysqlConfig, redact},
-    ledger::sql::{LaneConnections, ShardConnections},
+    ledger::sql::{LaneConnections, Replica, ShardConnections},
 };
 
 /// Connections of one lane: one in a transaction, one on its way back to the pool.
@@ -40,14 +40,21 @@ const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_D
 /// # Errors
 /// One plain sentence that names the database and the remedy.
 pub async fn open(config: &MysqlConfig) -> anyhow::Result<Databases> {
-    let shards = config.shard_urls.iter().map(|url| open_shard(url, config));
+    let replicas = config.replica_urls.iter().map(String::as_str).chain(std::iter::repeat(""));
+    let shards = config.shard_urls.iter().zip(replicas);
+    let shards = shards.map(|(url, replica)| open_shard(url, replica, config));
     let meta = connect(&config.meta_url, config, config.connections);
     let (meta, shards) = futures::future::try_join(meta, try_join_all(shards)).await?;
     let meta = MetaConnections { write: meta.clone(), read: meta };
     Ok(Databases { shards, meta, checkpoint: None })
 }
 
-async fn open_shard(url: &str, config: &MysqlConfig) -> anyhow::Result<ShardConnections> {
+async fn open_shard(
+    url: &str,
+    replica: &str,
+    config: &MysqlConfig,
+) -> anyhow::Result<ShardConnections> {
+    let replica = open_replica(replica, config)?;
     let write = connect(url, config, config.connections).await?;
     let (url, config) = (url.to_owned(), config.clone());
     let options = options(&url, &config)?;
@@ -56,7 +63,17 @@ async fn open_shard(url: &str, config: &MysqlConfig) -> anyhow::Result<ShardConn
         statement_max: config.statement_timeout(),
         open: Arc::new(move || lazy(options.clone(), &config, LANE_CONNECTIONS)),
     };
-    Ok(ShardConnections { read: write.clone(), write, lanes })
+    Ok(ShardConnections { read: write.clone(), write, lanes, replica })
+}
+
+/// One that does not answer is no reason not to start: the primary is read meanwhile.
+fn open_replica(url: &str, config: &MysqlConfig) -> anyhow::Result<Option<Arc<Replica>>> {
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let db = lazy(options(url, config)?, config, config.connections);
+    let lag_max = i64::try_from(config.replica_lag_max_ms).unwrap_or(i64::MAX);
+    Ok(Some(Arc::new(Replica::new(db, lag_max))))
 }
 
 /// Connects to one database; at most `connections` at a time. The first one is opened at once, so that

@@ -42,6 +42,7 @@ pub async fn open(path: &Path, storage: &StorageConfig) -> anyhow::Result<Databa
             write: write.clone(),
             read: read.clone(),
             lanes: LaneConnections::Shared(write.clone()),
+            replica: None,
         }],
         meta: MetaConnections { write, read },
         checkpoint: Some(checkpoint),

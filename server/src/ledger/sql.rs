@@ -6,6 +6,7 @@ mod give;
 mod lane_db;
 mod redeem;
 mod refill;
+mod replica;
 mod retention;
 mod rows;
 mod shard;
@@ -36,19 +37,17 @@ use coupon_domain::{
 };
 use tokio::task::JoinHandle;
 
-pub use self::{lane_db::LaneConnections, shard::ShardConnections};
 use self::{
     give::{GiveWriter, Outcome, Reply},
     redeem::RedeemItem,
     refill::{Proofs, Refills},
     shard::{Shard, submit},
 };
+pub use self::{lane_db::LaneConnections, replica::Replica, shard::ShardConnections};
 use super::{
-    AlarmBell, AlarmRow, Counts, GiveCommand, Given, Granted, Holding, HoldingCursor, Ledger,
-    LedgerError, NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle,
-    ShardId, StoredCoupon, Swept, TemplateSource,
-    batcher::Answer,
-    router::Router,
+    AlarmBell, AlarmRow, Counts, Fresh, GiveCommand, Given, Granted, Holding, HoldingCursor,
+    Ledger, LedgerError, NotGiven, NotRedeemed, Purged, RedeemCommand, Redeemed, Settle, ShardId,
+    StoredCoupon, Swept, TemplateSource, batcher::Answer, router::Router,
 };
 use crate::mint::Mint;
 
@@ -109,10 +108,19 @@ impl SqlLedger {
         let mint = Arc::clone(&neighbours.mint);
         let settle = Arc::clone(&neighbours.settle);
         let refills = proofs.map(|proofs| {
-            let (shards, mint, settle) = (Arc::clone(&shards), Arc::clone(&mint), Arc::clone(&settle));
+            let (shards, mint, settle) =
+                (Arc::clone(&shards), Arc::clone(&mint), Arc::clone(&settle));
             Arc::new(Refills::new(shards, mint, settle, proofs))
         });
-        Self { router, shards, mint, settle, refills, folded_at: AtomicI64::new(0), fold_lag: Duration::ZERO }
+        Self {
+            router,
+            shards,
+            mint,
+            settle,
+            refills,
+            folded_at: AtomicI64::new(0),
+            fold_lag: Duration::ZERO,
+        }
     }
 
     /// Folds only operations that were minted longer than `lag` ago, as is needed where several nodes
@@ -288,8 +296,15 @@ impl Ledger for SqlLedger {
         &self,
         user: UserId,
         coupon: CouponId,
+        fresh: Fresh,
     ) -> Result<Option<StoredCoupon>, LedgerError> {
-        wallet::coupon(&self.shard_of(user)?.db.read, user, coupon).await
+        let db = &self.shard_of(user)?.db;
+        if let Some(replica) = db.replica_for(fresh)
+            && let Some(Some(found)) = replica::answer(wallet::coupon(replica, user, coupon)).await
+        {
+            return Ok(Some(found));
+        }
+        wallet::coupon(&db.read, user, coupon).await
     }
 
     async fn wallet(
@@ -298,8 +313,16 @@ impl Ledger for SqlLedger {
         template: Option<TemplateId>,
         before: Option<CouponId>,
         limit: usize,
+        fresh: Fresh,
     ) -> Result<Vec<StoredCoupon>, LedgerError> {
-        wallet::page(&self.shard_of(user)?.db.read, user, template, before, limit).await
+        let db = &self.shard_of(user)?.db;
+        if let Some(replica) = db.replica_for(fresh)
+            && let Some(page) =
+                replica::answer(wallet::page(replica, user, template, before, limit)).await
+        {
+            return Ok(page);
+        }
+        wallet::page(&db.read, user, template, before, limit).await
     }
 
     async fn live_coupons(
@@ -323,8 +346,15 @@ impl Ledger for SqlLedger {
         &self,
         user: UserId,
         order: &str,
+        fresh: Fresh,
     ) -> Result<Option<Redemption>, LedgerError> {
-        redeem::by_order(&self.shard_of(user)?.db.read, user, order).await
+        let db = &self.shard_of(user)?.db;
+        if let Some(replica) = db.replica_for(fresh)
+            && let Some(Some(found)) = replica::answer(redeem::by_order(replica, user, order)).await
+        {
+            return Ok(Some(found));
+        }
+        redeem::by_order(&db.read, user, order).await
     }
 
     async fn overdue(
@@ -441,5 +471,24 @@ impl Ledger for SqlLedger {
         let db = &self.shard(shard)?.db;
         let purge = || retention::purge(&db.write, after, fences_before, uses_before, limit);
         db.retried(purge).await
+    }
+
+    async fn beat(&self, at: Timestamp) -> Result<(), LedgerError> {
+        let replicated = self.shards.iter().filter(|shard| shard.db.replica.is_some());
+        // One that does not answer keeps no other from being told.
+        let beats = replicated.map(|shard| replica::beat(&shard.db.write, at));
+        futures::future::join_all(beats).await.into_iter().collect()
+    }
+
+    async fn look_at_replicas(&self) {
+        let looks = self.shards.iter().filter_map(|shard| {
+            let replica = shard.db.replica.as_ref()?;
+            Some(async move {
+                if let Err(error) = replica.look().await {
+                    tracing::debug!(shard = shard.id, %error, "the replica does not answer");
+                }
+            })
+        });
+        futures::future::join_all(looks).await;
     }
 }

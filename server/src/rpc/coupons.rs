@@ -9,8 +9,8 @@ use coupon_proto::v1::{self, coupon_service_server::CouponService};
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{deadline, decode, encode};
-use crate::usecase::UseCases;
+use super::{deadline, decode, encode, fresh};
+use crate::usecase::{UseCases, WalletQuery};
 
 pub(super) struct CouponRpc {
     usecases: Arc<UseCases>,
@@ -58,8 +58,9 @@ impl CouponService for CouponRpc {
         &self,
         request: Request<v1::GetCouponRequest>,
     ) -> Result<Response<v1::GetCouponResponse>, Status> {
+        let fresh = fresh(&request);
         let (user, coupon) = decode::get_coupon(request.into_inner())?;
-        let view = self.usecases.coupon(user, coupon).await?;
+        let view = self.usecases.coupon(user, coupon, fresh).await?;
         Ok(Response::new(v1::GetCouponResponse { coupon: Some(encode::coupon(view)) }))
     }
 
@@ -67,7 +68,9 @@ impl CouponService for CouponRpc {
         &self,
         request: Request<v1::ListCouponsRequest>,
     ) -> Result<Response<v1::ListCouponsResponse>, Status> {
+        let fresh = fresh(&request);
         let query = decode::list_coupons(request.into_inner(), &self.usecases.config)?;
+        let query = WalletQuery { fresh, ..query };
         let page = self.usecases.wallet(query).await?;
         Ok(Response::new(encode::wallet(page)))
     }

@@ -7,7 +7,7 @@ use coupon_domain::redemption::Redemption;
 use coupon_proto::v1::{self, redemption_service_server::RedemptionService};
 use tonic::{Request, Response, Status};
 
-use super::{deadline, decode, encode};
+use super::{deadline, decode, encode, fresh};
 use crate::usecase::UseCases;
 
 pub(super) struct RedemptionRpc {
@@ -71,8 +71,9 @@ impl RedemptionService for RedemptionRpc {
         &self,
         request: Request<v1::GetRedemptionRequest>,
     ) -> Result<Response<v1::GetRedemptionResponse>, Status> {
+        let fresh = fresh(&request);
         let (user, order) = decode::get_redemption(request.into_inner())?;
-        let redemption = self.usecases.redemption(user, order).await?;
+        let redemption = self.usecases.redemption(user, order, fresh).await?;
         Ok(Response::new(v1::GetRedemptionResponse { redemption: self.now(redemption) }))
     }
 

@@ -17,6 +17,8 @@ use crate::{
     gate::{GateClaim, Recall, Verdict},
     ledger::{GiveCommand, Given, GivenCoupon, NotGiven},
 };
+#[cfg(feature = "sabotage")]
+use crate::faults;
 
 /// A claim on its way.
 struct Passage {
@@ -118,6 +120,10 @@ impl UseCases {
 
     async fn pass_gate(&self, passage: &Passage, deadline: Deadline) -> Step {
         let Passage { template, gate, now, .. } = passage;
+        #[cfg(feature = "sabotage")]
+        if faults::arrives(template.id) {
+            return Step::Answered(Err(Rejection::SoldOut.into()));
+        }
         if let Some(rejection) = template.claim_rejection(*now) {
             return Step::Answered(self.refuse_unless_replay(passage, rejection).await);
         }
@@ -225,6 +231,11 @@ impl UseCases {
     /// catalog knows to what.
     pub(super) async fn not_given(&self, template: TemplateId, error: NotGiven) -> ServiceError {
         match error {
+            #[cfg(feature = "sabotage")]
+            NotGiven::Refused(Rejection::SoldOut) => {
+                faults::note_sold_out(template);
+                Rejection::SoldOut.into()
+            }
             NotGiven::Refused(rejection) => rejection.into(),
             NotGiven::Failed(error) => error.into(),
             NotGiven::Closed => match self.catalog.get_fresh(template).await {

@@ -12,7 +12,7 @@ use coupon_domain::{
     time::Timestamp,
 };
 
-use super::{CouponView, Deadline, UseCases};
+use super::{CouponView, Deadline, Fresh, UseCases};
 use crate::{
     catalog::Recorded,
     error::ServiceError,
@@ -130,8 +130,9 @@ impl UseCases {
         &self,
         user: UserId,
         order: String,
+        fresh: Fresh,
     ) -> Result<Redemption, ServiceError> {
-        let found = self.ledger.redemption(user, &order).await?;
+        let found = self.ledger.redemption(user, &order, fresh).await?;
         found.ok_or_else(|| Rejection::RedemptionNotFound.into())
     }
 

@@ -6,7 +6,7 @@ use coupon_domain::{
     ids::{CouponId, UserId},
 };
 
-use super::{CouponView, UseCases, WalletPage, WalletQuery};
+use super::{CouponView, Fresh, UseCases, WalletPage, WalletQuery};
 use crate::{error::ServiceError, ledger::StoredCoupon};
 
 /// Rows of one read while a filtered page is being filled.
@@ -17,8 +17,13 @@ impl UseCases {
     ///
     /// # Errors
     /// The user has no such coupon, or the ledger cannot be read.
-    pub async fn coupon(&self, user: UserId, coupon: CouponId) -> Result<CouponView, ServiceError> {
-        match self.ledger.coupon(user, coupon).await? {
+    pub async fn coupon(
+        &self,
+        user: UserId,
+        coupon: CouponId,
+        fresh: Fresh,
+    ) -> Result<CouponView, ServiceError> {
+        match self.ledger.coupon(user, coupon, fresh).await? {
             Some(StoredCoupon { coupon, order }) => self.view(coupon, order).await,
             None => Err(Rejection::CouponNotFound.into()),
         }
@@ -37,7 +42,8 @@ impl UseCases {
         let step = if filtered { STEP_ROWS.max(query.page_size) } else { query.page_size };
         let (mut coupons, mut before, mut scanned) = (Vec::new(), query.before, 0);
         loop {
-            let rows = self.ledger.wallet(query.user, query.template, before, step + 1).await?;
+            let WalletQuery { user, template, fresh, .. } = query;
+            let rows = self.ledger.wallet(user, template, before, step + 1, fresh).await?;
             let more = rows.len() > step;
             scanned += rows.len();
             for StoredCoupon { coupon, order } in rows.into_iter().take(step) {

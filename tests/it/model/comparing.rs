@@ -22,7 +22,7 @@ impl Runner {
     pub(super) async fn compare(&mut self) -> Verdict {
         self.model.pass(self.at());
         for user in USERS {
-            let wallet = self.world.ledger().wallet(user_id(user), None, None, 10_000).await;
+            let wallet = self.world.ledger().wallet(user_id(user), None, None, 10_000, Fresh::Latest).await;
             let stored: BTreeMap<CouponId, StoredCoupon> = wallet
                 .expect("readable")
                 .into_iter()
@@ -42,7 +42,7 @@ impl Runner {
             prop_assert_eq!(stock, (self.model.shelves[index].total, self.model.issued(index)));
         }
         for ((user, order), known) in &self.model.orders {
-            let found = self.world.ledger().redemption(user_id(*user), order).await;
+            let found = self.world.ledger().redemption(user_id(*user), order, Fresh::Latest).await;
             let found = found.expect("readable").map(Redeemed::Redemption);
             prop_assert!(found.is_some(), "order {} of user {} is not stored", order, user);
             let found = came(&Ok(found.expect("checked")), self.at());
@@ -80,7 +80,7 @@ impl Runner {
         while ledger.fold_stats(5, self.world.now).await.expect("folded") > 0 {}
         let mut all: Vec<Coupon> = Vec::new();
         for user in USERS {
-            let wallet = ledger.wallet(user_id(user), None, None, 10_000).await.expect("readable");
+            let wallet = ledger.wallet(user_id(user), None, None, 10_000, Fresh::Latest).await.expect("readable");
             all.extend(wallet.into_iter().map(|stored| stored.coupon));
         }
         for coupon in &all {

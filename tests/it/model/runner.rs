@@ -267,7 +267,7 @@ impl Runner {
                 (*user, "", RedeemCommand::Void(command), Some(expected))
             }
             Step::Lapse { user, order } => {
-                let found = self.world.ledger().redemption(user_id(*user), order).await;
+                let found = self.world.ledger().redemption(user_id(*user), order, Fresh::Latest).await;
                 let Some(found) = found.expect("readable") else { return };
                 (*user, *order, RedeemCommand::Lapse(user_id(*user), found.id), None)
             }

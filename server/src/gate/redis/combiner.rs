@@ -242,12 +242,12 @@ fn undo(user: &UserKey, under_way: &[u8; 32]) -> Op {
 /// The next call: what came first, but no user twice among those to be settled, nor among those who
 /// claim.
 fn take(queue: &mut Queue, batch_max: usize) -> Group {
-    let mut group = Group::default();
-    group.ops = take_distinct(&mut queue.ops, batch_max, |op| *op.user());
-    group.claims = take_distinct(&mut queue.claims, batch_max, |claim| claim.user);
     let looks = queue.looks.len().min(batch_max);
-    group.looks = queue.looks.drain(..looks).collect();
-    group
+    Group {
+        ops: take_distinct(&mut queue.ops, batch_max, |op| *op.user()),
+        claims: take_distinct(&mut queue.claims, batch_max, |claim| claim.user),
+        looks: queue.looks.drain(..looks).collect(),
+    }
 }
 
 fn take_distinct<T>(queue: &mut VecDeque<T>, max: usize, user: impl Fn(&T) -> UserKey) -> Vec<T> {

@@ -43,6 +43,15 @@ struct Wanted {
     buckets: Vec<(usize, Arc<Combiner>)>,
 }
 
+/// What the ledger has of a template.
+struct Stock {
+    token: Bytes,
+    /// By index of the bucket.
+    left: FxHashMap<usize, i64>,
+    /// Coupons given by all buckets.
+    issued: i64,
+}
+
 fn failed(failure: Failure) -> LedgerError {
     let why = match failure {
         Failure::NotSent => "its primary is being left alone".to_owned(),
@@ -69,18 +78,20 @@ impl RedisGate {
         for template in templates {
             wanted.extend(self.wanted(template).await?);
         }
-        let mut few = Vec::new();
-        // What is replaced has lost its stock, not its holders.
-        for one in wanted.iter().filter(|one| !one.replace) {
-            let rows = ledger.buckets(one.template).await?;
-            let issued: i64 = rows.iter().map(|(_, row)| row.issued).sum();
-            if (1..=FILL_MAX).contains(&issued) {
+        let (mut read, mut few) = (Vec::new(), Vec::new());
+        for one in &wanted {
+            let stock = self.read_stock(ledger, one).await?;
+            // What is replaced has lost its stock, not its holders.
+            if !one.replace && (1..=FILL_MAX).contains(&stock.issued) {
                 few.push(one.template);
             }
+            read.push(stock);
         }
+        // After the stock was read: whatever it has counted is known before it is set, and its outcome
+        // is not counted again.
         self.fill(ledger, &wanted, &few).await?;
-        for one in &wanted {
-            self.set_stock(ledger, one).await?;
+        for (one, stock) in wanted.iter().zip(read) {
+            self.set_stock(one, stock).await?;
         }
         Ok(())
     }
@@ -147,32 +158,36 @@ impl RedisGate {
         pipelined(fills).await.map(drop)
     }
 
-    async fn set_stock(&self, ledger: &dyn Ledger, wanted: &Wanted) -> Result<(), LedgerError> {
+    /// Leaves a token in every bucket, and reads what the ledger has.
+    async fn read_stock(&self, ledger: &dyn Ledger, wanted: &Wanted) -> Result<Stock, LedgerError> {
         let token = Bytes::from(rand::random::<u128>().to_string());
-        let cluster = &self.shared.cluster;
         let mut tokens = Vec::with_capacity(wanted.buckets.len());
         for (_, bucket) in &wanted.buckets {
             let command = Command::set(&bucket.keys.token, token.clone(), TOKEN_MS);
-            tokens.push(cluster.call(bucket.keys.slot, command));
+            tokens.push(self.shared.cluster.call(bucket.keys.slot, command));
         }
         pipelined(tokens).await?;
         let rows = ledger.buckets(wanted.template).await?;
-        let mut stock: FxHashMap<usize, i64> = FxHashMap::default();
-        for (shard, row) in rows {
-            stock.insert(wanted.local.place(shard, row.key.bucket), row.left().max(0));
-        }
+        let issued = rows.iter().map(|(_, row)| row.issued).sum();
+        let left = rows
+            .iter()
+            .map(|(shard, row)| (wanted.local.place(*shard, row.key.bucket), row.left().max(0)));
+        Ok(Stock { token, left: left.collect(), issued })
+    }
+
+    async fn set_stock(&self, wanted: &Wanted, stock: Stock) -> Result<(), LedgerError> {
         let mut sets = Vec::with_capacity(wanted.buckets.len());
         for (index, bucket) in &wanted.buckets {
             let keys = &bucket.keys;
             let args = vec![
-                Value::Bytes(token.clone()),
-                stock.get(index).copied().unwrap_or(0).into(),
+                Value::Bytes(stock.token.clone()),
+                stock.left.get(index).copied().unwrap_or(0).into(),
                 i64::from(wanted.replace).into(),
                 LIFE_MS.into(),
             ];
             let all = [keys.stock.clone(), keys.users.clone(), keys.token.clone()];
             let command = Command::script(&self.shared.load, &all, args);
-            sets.push(cluster.call(keys.slot, command));
+            sets.push(self.shared.cluster.call(keys.slot, command));
         }
         let set = pipelined(sets).await?;
         // Where another load has begun meanwhile, it sets what it has read later.

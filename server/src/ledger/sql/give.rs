@@ -41,6 +41,8 @@ use crate::{
     },
     mint::Mint,
 };
+#[cfg(feature = "sabotage")]
+use crate::faults;
 
 /// Writes claim groups of one shard.
 pub(crate) struct GiveWriter {
@@ -144,6 +146,12 @@ impl GiveWriter {
             match self.transact(members, &round).await {
                 Ok(()) => {}
                 Err(RoundError::Conflict) => self.again(members, &round, None),
+                #[cfg(feature = "sabotage")]
+                Err(RoundError::Unsettled(error))
+                    if faults::is(faults::Fault::ReturnOnTimeout) =>
+                {
+                    self.give_back_blindly(members, &round, &error).await;
+                }
                 Err(RoundError::Unsettled(error)) => self.again(members, &round, Some(error)),
                 Err(RoundError::Aborted(error)) => {
                     self.after_abort(members, &round, &error).await;
@@ -196,6 +204,31 @@ impl GiveWriter {
                 member.fail(&unsettled.clone().unwrap_or_else(worn_out));
             }
         }
+    }
+
+    /// What must never be done: returns stock while the outcome is unknown.
+    #[cfg(feature = "sabotage")]
+    async fn give_back_blindly(
+        &self,
+        members: &mut [Member],
+        round: &[usize],
+        error: &LedgerError,
+    ) {
+        let Ok(tx) = self.db.begin().await else { return };
+        for index in round {
+            let member = &mut members[*index];
+            let GiveCommand { template, user, .. } = &member.command;
+            let bucket = user.slot().bucket(template.buckets);
+            let sql = format!(
+                "UPDATE stock_bucket SET issued = issued - 1 \
+                 WHERE template_id = {} AND bucket = {bucket} AND issued > 0",
+                template.id.get()
+            );
+            let _ = tx.execute_unprepared(&sql).await;
+            member.unsettled = true;
+            member.fail(error);
+        }
+        let _ = tx.commit().await;
     }
 
     async fn transact(&self, members: &mut [Member], round: &[usize]) -> Result<(), RoundError> {

@@ -170,7 +170,12 @@ pub(super) struct LaneTransaction<'a> {
 impl LaneTransaction<'_> {
     /// Commits.
     pub(super) async fn commit(self) -> Result<(), DbErr> {
-        self.lane.bounded(self.tx.commit()).await
+        let committed = self.tx.commit();
+        #[cfg(feature = "sabotage")]
+        let committed = crate::faults::commit(committed, || {
+            DbErr::Conn(RuntimeErr::Internal("the answer of the commit was lost".to_owned()))
+        });
+        self.lane.bounded(committed).await
     }
 
     /// Rolls back, explicitly: after a failed statement the transaction is still open, unless the

@@ -11,9 +11,11 @@ use super::{
     lane_db::{LaneConnections, retried},
     redeem::RedeemWriter,
     refill::Proofs,
+    replica::Replica,
 };
+use crate::clock::wall_millis;
 use crate::ledger::{
-    GiveCommand, LedgerError, Settle, Settlement, ShardId,
+    Fresh, GiveCommand, LedgerError, Settle, Settlement, ShardId,
     batcher::{Answer, Lane},
 };
 
@@ -26,6 +28,8 @@ pub struct ShardConnections {
     pub read: DatabaseConnection,
     /// Of the lanes, to the primary.
     pub lanes: LaneConnections,
+    /// For reads that may be a little old.
+    pub replica: Option<Arc<Replica>>,
 }
 
 impl ShardConnections {
@@ -36,6 +40,11 @@ impl ShardConnections {
             DbBackend::Sqlite => &self.read,
             _ => &self.write,
         }
+    }
+
+    /// The replica, if there is one that is fresh enough.
+    pub(super) fn replica_for(&self, fresh: Fresh) -> Option<&DatabaseConnection> {
+        self.replica.as_ref()?.for_read(fresh, wall_millis())
     }
 
     /// Does something to the primary, outside the lanes, that is safe to repeat; again when it had to

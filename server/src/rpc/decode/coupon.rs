@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     error::ServiceError,
     rpc::fingerprint,
-    usecase::{ClaimCommand, IssueCommand, QuoteCommand, WalletQuery},
+    usecase::{ClaimCommand, Fresh, IssueCommand, QuoteCommand, WalletQuery},
 };
 
 const SOURCE_BYTES_MAX: usize = 64;
@@ -107,6 +107,7 @@ pub(crate) fn list_coupons(
             template,
             page_size: page_size?,
             before: before?,
+            fresh: Fresh::Usual,
         })
     };
     violations.finish(query())

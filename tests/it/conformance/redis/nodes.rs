@@ -162,9 +162,16 @@ pub(super) struct Nodes(pub(super) Vec<Node>);
 impl Nodes {
     pub(super) async fn start(replicas: bool) -> Self {
         let count = if replicas { 6 } else { 3 };
-        let nodes: Vec<Node> = (0..count).map(|_| Node::start()).collect();
-        for node in &nodes {
-            eventually("redis is up", async || node.is_up().await.then_some(())).await;
+        let mut nodes: Vec<Node> = (0..count).map(|_| Node::start()).collect();
+        for node in &mut nodes {
+            eventually("redis is up", async || {
+                // Somebody else may have taken one of its ports.
+                if node.process.try_wait().expect("its state").is_some() {
+                    *node = Node::start();
+                }
+                node.is_up().await.then_some(())
+            })
+            .await;
         }
         for (node, (first, last)) in
             nodes.iter().zip([(0, 5_460), (5_461, 10_922), (10_923, 16_383)])

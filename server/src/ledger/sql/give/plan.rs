@@ -24,6 +24,8 @@ use crate::{
     },
     mint::Mint,
 };
+#[cfg(feature = "sabotage")]
+use crate::faults;
 
 /// A command and how far it has come.
 pub(super) struct Member {
@@ -386,7 +388,10 @@ impl Stock {
 
     fn take(&mut self, user: UserId, pieces: i64) {
         let buckets = u16::try_from(self.buckets.len()).unwrap_or(u16::MAX);
-        if let Some(taken) = self.taken.get_mut(usize::from(user.slot().bucket(buckets))) {
+        let bucket = user.slot().bucket(buckets);
+        #[cfg(feature = "sabotage")]
+        let bucket = faults::bucket_of(user, buckets).unwrap_or(bucket);
+        if let Some(taken) = self.taken.get_mut(usize::from(bucket)) {
             *taken += pieces;
         }
     }
@@ -415,6 +420,8 @@ fn judge_held(command: &GiveCommand, held: &[Held]) -> Part {
         return Part::Done(Ok(Given { coupons, replayed: true }));
     }
     let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+    #[cfg(feature = "sabotage")]
+    let count = if faults::is(faults::Fault::SeparateLimit) { i64::MIN / 2 } else { count };
     if count + i64::from(command.pieces) > i64::from(command.template.rules.per_user_limit) {
         return Part::Done(Err(Rejection::LimitReached.into()));
     }
