@@ -8,9 +8,9 @@ pub(crate) mod fixture;
 mod gate;
 mod ledger;
 pub(crate) mod mysql;
-mod shards;
 mod pulsar;
 mod redis;
+mod shards;
 
 pub(crate) use embedded::sqlite_shaped;
 
@@ -135,10 +135,7 @@ ledger_suite!(ledger_sqlite, crate::conformance::embedded::ledger);
 ledger_suite!(ledger_sqlite_two_shards, crate::conformance::embedded::ledger_on_two_shards);
 ledger_suite!(ledger_sqlite_in_small_groups, crate::conformance::embedded::ledger_in_small_groups);
 ledger_suite!(distributed_ledger_mysql, crate::conformance::mysql::ledger);
-ledger_suite!(
-    distributed_ledger_mysql_two_shards,
-    crate::conformance::mysql::ledger_on_two_shards
-);
+ledger_suite!(distributed_ledger_mysql_two_shards, crate::conformance::mysql::ledger_on_two_shards);
 ledger_suite!(
     distributed_ledger_mysql_in_small_groups,
     crate::conformance::mysql::ledger_in_small_groups

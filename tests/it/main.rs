@@ -2,6 +2,7 @@
 
 mod audit;
 mod broken;
+mod chaos;
 mod checkout;
 mod claims;
 mod clock;

@@ -69,6 +69,16 @@ pub(crate) fn build_binaries(release: bool, programs: bool) -> anyhow::Result<Pa
     Ok(target_dir()?.join(if release { "release" } else { "debug" }))
 }
 
+/// Builds the server with planted faults, for tests of the tests, and returns its path. It is never
+/// optimised: release builds refuse those faults.
+pub(crate) fn build_sabotaged() -> anyhow::Result<PathBuf> {
+    const NAME: &str = "coupon-server-sabotaged";
+    let packages = ["build", "-p", "coupon-server", "-p", "coupon-tests"];
+    let what = ["--features", "coupon-server/sabotage", "--bin", NAME];
+    run_cargo(&[&packages[..], &what].concat())?;
+    Ok(target_dir()?.join("debug").join(NAME))
+}
+
 /// Becomes the command: signals then reach it and nobody else, and its exit code is ours. Returns
 /// only when it cannot be started.
 #[cfg(unix)]

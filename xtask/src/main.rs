@@ -1,5 +1,5 @@
-//! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `services`,
-//! `test`, `tidy`, `lint-proto` and `ci`.
+//! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `chaos`,
+//! `services`, `test`, `tidy`, `lint-proto` and `ci`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user on stdout")]
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -54,6 +54,9 @@ enum Command {
     /// Measure, each bench beside its baseline
     #[command(disable_help_flag = true)]
     Bench(Passed),
+    /// Break every part of a platform under load, one after the other, and check every answer
+    #[command(disable_help_flag = true)]
+    Chaos(Passed),
     /// Start, watch and stop MariaDB, Redis Cluster and Pulsar for the distributed back end
     #[command(subcommand)]
     Services(services::Verb),
@@ -102,6 +105,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(passed) => program::run("coupon-demo", &passed.args),
         Command::Replay(passed) => program::run("coupon-replay", &passed.args),
         Command::Bench(passed) => bench::run(&passed.args),
+        Command::Chaos(passed) => program::chaos(&passed.args),
         Command::Services(verb) => services::run(&verb),
         Command::Test { embedded, args } => {
             let options = suite::Options { embedded, args, bin_dir: None, services: None };

@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::Command, process::ExitCode};
 
 use anyhow::Context as _;
 
-use crate::{cargo, code, services};
+use crate::{cargo, code, services, suite};
 
 /// The argument of those that can run on the distributed back end.
 const DISTRIBUTED: &str = "--distributed";
@@ -22,4 +22,16 @@ pub(crate) fn run(name: &str, args: &[OsString]) -> anyhow::Result<ExitCode> {
         return Ok(code(status.success()));
     }
     cargo::exec(&mut command)
+}
+
+/// Builds the release binaries and the server with failpoints, and becomes `coupon-chaos`, which starts
+/// services of its own.
+pub(crate) fn chaos(args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let embedded = args.iter().any(|arg| arg == "--embedded" || arg == "--help");
+    if !embedded {
+        services::install()?;
+    }
+    let binary = cargo::build_binaries(true, true)?.join("coupon-chaos");
+    let sabotaged = cargo::build_sabotaged()?;
+    cargo::exec(Command::new(binary).args(args).env(suite::SABOTAGED, sabotaged))
 }

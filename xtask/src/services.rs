@@ -67,6 +67,11 @@ pub(crate) fn run(command: &Verb) -> anyhow::Result<ExitCode> {
     cargo::exec(Command::new(binary(None)?).arg(verb).args(args))
 }
 
+/// Installs what services need and is missing; asks first.
+pub(crate) fn install() -> anyhow::Result<()> {
+    install::provide(false)
+}
+
 /// Services that are there for as long as this lives.
 pub(crate) struct Lease {
     /// Variables for the programs that use them; none when this process has them already.

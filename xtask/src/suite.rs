@@ -15,6 +15,9 @@ use crate::{cargo, services};
 /// Part of the path of every test that needs services.
 const DISTRIBUTED: &str = "distributed";
 
+/// Tells tests of the tests where the server with planted faults is.
+pub(crate) const SABOTAGED: &str = "COUPON_SABOTAGED_BIN";
+
 /// Which tests, and against what.
 pub(crate) struct Options<'a> {
     /// Leave out what needs services, and cut the crash storm short.
@@ -87,6 +90,9 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
         // With `--tests` beside `--bins` the dependencies get the features that `cargo test` gives
         // them, and are built once.
         cargo::run_cargo(&["build", "--workspace", "--bins", "--tests"])?;
+    }
+    if starts_processes(&options.args) {
+        command.env(SABOTAGED, cargo::build_sabotaged()?);
     }
     if options.embedded {
         command.env("COUPON_TEST_QUICK", "1");

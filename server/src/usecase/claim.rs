@@ -12,13 +12,13 @@ use coupon_domain::{
 };
 
 use super::{ClaimCommand, Claimed, Deadline, UseCases, claim_fingerprint};
+#[cfg(feature = "sabotage")]
+use crate::faults;
 use crate::{
     error::ServiceError,
     gate::{GateClaim, Recall, Verdict},
     ledger::{GiveCommand, Given, GivenCoupon, NotGiven},
 };
-#[cfg(feature = "sabotage")]
-use crate::faults;
 
 /// A claim on its way.
 struct Passage {
@@ -109,7 +109,13 @@ impl UseCases {
     }
 
     async fn arrive(&self, command: ClaimCommand) -> Result<Passage, ServiceError> {
-        let template = self.template(command.template).await?;
+        let mut template = self.template(command.template).await?;
+        // It may have been published on another node since it was read.
+        if template.state == TemplateState::Draft
+            && let Some(fresh) = self.catalog.get_fresh(template.id).await?
+        {
+            template = fresh;
+        }
         let gate = GateClaim {
             user: command.user,
             request_hash: hash_request_id(&command.request_id),

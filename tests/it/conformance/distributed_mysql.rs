@@ -14,10 +14,7 @@ async fn insist(world: &World, command: &GiveCommand) -> Result<Given, NotGiven>
     loop {
         let outcome = world.give(command.clone()).await;
         let busy = |error: &NotGiven| {
-            matches!(
-                error,
-                NotGiven::Failed(LedgerError::Unavailable(_) | LedgerError::Aborted(_))
-            )
+            matches!(error, NotGiven::Failed(LedgerError::Unavailable(_) | LedgerError::Aborted(_)))
         };
         if !outcome.as_ref().is_err_and(busy) {
             return outcome;

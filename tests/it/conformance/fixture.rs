@@ -17,7 +17,7 @@ use coupon_domain::{
 };
 use coupon_server::{
     catalog::{Catalog, Recorded, TemplateChange},
-    ledger::{AlarmBell, GivenCoupon, Ledger, Settle, StoredCoupon},
+    ledger::{AlarmBell, Fresh, GivenCoupon, Ledger, Settle, StoredCoupon},
     mint::Mint,
 };
 
@@ -214,11 +214,7 @@ impl World {
     }
 
     /// Raises a template's total where it is written down; the stock is not handed out yet.
-    pub(crate) async fn raise_in_catalog(
-        &self,
-        template: &Template,
-        total: i64,
-    ) -> Arc<Template> {
+    pub(crate) async fn raise_in_catalog(&self, template: &Template, total: i64) -> Arc<Template> {
         let change = TemplateChange { total: Some(total), ..TemplateChange::default() };
         let record = self.record(&format!("raise to {total}"), template.id);
         self.opened().catalog.change(template, &change, &record).await.expect("raised")
@@ -244,7 +240,7 @@ impl World {
 
     /// A coupon as stored.
     pub(crate) async fn coupon(&self, user: i64, id: CouponId) -> StoredCoupon {
-        let found = self.ledger().coupon(user_id(user), id).await.expect("readable");
+        let found = self.ledger().coupon(user_id(user), id, Fresh::Latest).await.expect("readable");
         found.unwrap_or_else(|| panic!("user {user} has no coupon {id}"))
     }
 

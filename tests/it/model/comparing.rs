@@ -6,7 +6,7 @@ use coupon_domain::{
     coupon::{Coupon, CouponStatus},
     ids::CouponId,
 };
-use coupon_server::ledger::{Redeemed, StoredCoupon};
+use coupon_server::ledger::{Fresh, Redeemed, StoredCoupon};
 use proptest::prelude::*;
 
 use super::{
@@ -22,7 +22,8 @@ impl Runner {
     pub(super) async fn compare(&mut self) -> Verdict {
         self.model.pass(self.at());
         for user in USERS {
-            let wallet = self.world.ledger().wallet(user_id(user), None, None, 10_000, Fresh::Latest).await;
+            let wallet =
+                self.world.ledger().wallet(user_id(user), None, None, 10_000, Fresh::Latest).await;
             let stored: BTreeMap<CouponId, StoredCoupon> = wallet
                 .expect("readable")
                 .into_iter()
@@ -80,7 +81,10 @@ impl Runner {
         while ledger.fold_stats(5, self.world.now).await.expect("folded") > 0 {}
         let mut all: Vec<Coupon> = Vec::new();
         for user in USERS {
-            let wallet = ledger.wallet(user_id(user), None, None, 10_000, Fresh::Latest).await.expect("readable");
+            let wallet = ledger
+                .wallet(user_id(user), None, None, 10_000, Fresh::Latest)
+                .await
+                .expect("readable");
             all.extend(wallet.into_iter().map(|stored| stored.coupon));
         }
         for coupon in &all {

@@ -11,7 +11,7 @@ use coupon_domain::{
 use coupon_server::{
     alarm::embedded::EmbeddedAlarms,
     clock::{Clock, ManualClock},
-    ledger::{Given, NotGiven, NotRedeemed, RedeemCommand, Redeemed},
+    ledger::{Fresh, Given, NotGiven, NotRedeemed, RedeemCommand, Redeemed},
     worker::{alarms::AlarmHandler, relay::Relay},
 };
 use proptest::prelude::*;
@@ -267,7 +267,8 @@ impl Runner {
                 (*user, "", RedeemCommand::Void(command), Some(expected))
             }
             Step::Lapse { user, order } => {
-                let found = self.world.ledger().redemption(user_id(*user), order, Fresh::Latest).await;
+                let found =
+                    self.world.ledger().redemption(user_id(*user), order, Fresh::Latest).await;
                 let Some(found) = found.expect("readable") else { return };
                 (*user, *order, RedeemCommand::Lapse(user_id(*user), found.id), None)
             }

@@ -88,7 +88,7 @@ pub enum Rule {
     SoldOut,
     /// I9: every unknown outcome becomes definite.
     Settled,
-    /// Nothing is answered with INTERNAL.
+    /// Nothing is answered with INTERNAL, and nothing refused for a reason that the load cannot give.
     Defect,
     /// What the rows themselves say.
     Audit,

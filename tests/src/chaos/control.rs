@@ -13,6 +13,9 @@ use super::{
     stage::{Stage, patient},
 };
 
+/// How often it is struck.
+const STRIKES: usize = 3;
+
 /// A planted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
@@ -52,7 +55,10 @@ impl Sabotage {
     /// The promises of which a checker must find one broken.
     pub fn breaks(self) -> &'static [Rule] {
         match self {
-            Self::AckBeforeCommit | Self::UnsafeDatabase => &[Rule::Durable],
+            // What is lost is missing, or is given again when it is asked for again.
+            Self::AckBeforeCommit | Self::UnsafeDatabase => {
+                &[Rule::Durable, Rule::OneOutcome, Rule::Path]
+            }
             Self::StockBeforeReplay => &[Rule::ReplayFirst],
             Self::ReturnOnTimeout => &[Rule::Stock],
             Self::SeparateLimit => &[Rule::Limit],
@@ -69,8 +75,17 @@ pub struct ControlOptions {
     pub program: PathBuf,
     /// Decides what the shoppers do.
     pub seed: u64,
-    /// How long they come.
+    /// How long they come before each strike.
     pub length: Duration,
+}
+
+impl ControlOptions {
+    /// How a node is started.
+    fn start(&self) -> Start {
+        let Some(name) = self.sabotage.name() else { return Start::default() };
+        let envs = vec![("COUPON_FAULT".to_owned(), name.to_owned())];
+        Start { program: Some(self.program.clone()), envs }
+    }
 }
 
 /// Runs a sabotaged platform and answers what the checker says of it. The unsafe database needs the
@@ -81,13 +96,7 @@ pub struct ControlOptions {
 pub async fn run(options: &ControlOptions) -> anyhow::Result<Verdict> {
     let sabotage = options.sabotage;
     let mut ground = match sabotage.name() {
-        Some(name) => {
-            let start = Start {
-                program: Some(options.program.clone()),
-                envs: vec![("COUPON_FAULT".to_owned(), name.to_owned())],
-            };
-            Ground::embedded(&start).await?
-        }
+        Some(_) => Ground::embedded(&options.start()).await?,
         None => Box::pin(Ground::distributed(&FieldOptions::default())).await?,
     };
     let endpoints = ground.endpoints().to_vec();
@@ -106,9 +115,10 @@ pub async fn run(options: &ControlOptions) -> anyhow::Result<Verdict> {
         patience: Duration::from_secs(60),
     };
     let load = Load::start(connect(&endpoints).await?, stage, &load_options);
-    sleep(options.length).await;
-    strike(sabotage, &mut ground).await?;
-    sleep(options.length / 2).await;
+    for _ in 0..STRIKES {
+        sleep(options.length).await;
+        strike(sabotage, &mut ground, &options.start()).await?;
+    }
     let (shop, users) = load.stop().await?;
     let ops = shop.log.take();
     let ending = Box::pin(stage.ending(&client, &users, &orders(&ops))).await?;
@@ -123,11 +133,11 @@ pub async fn run(options: &ControlOptions) -> anyhow::Result<Verdict> {
 }
 
 /// What brings the sabotage to light, where it does not come by itself.
-async fn strike(sabotage: Sabotage, ground: &mut Ground) -> anyhow::Result<()> {
+async fn strike(sabotage: Sabotage, ground: &mut Ground, start: &Start) -> anyhow::Result<()> {
     match sabotage {
         Sabotage::AckBeforeCommit => {
             ground.kill(0).await?;
-            ground.restart(0, &Start::default()).await
+            ground.restart(0, start).await
         }
         Sabotage::UnsafeDatabase => {
             let field = ground.field().context("an embedded server has no such database")?;

@@ -5,7 +5,7 @@ mod shopper;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::Context as _;
 use coupon_client::{ClientConfig, CouponClient};
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{
+    StreamExt as _,
+    stream::{self, FuturesUnordered},
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     task::{JoinHandle, JoinSet},
@@ -29,6 +32,9 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// Shoppers under way at once in an open loop; beyond it arrivals are let go, as a shop's own front
 /// door would.
 const OPEN_MAX: usize = 400;
+
+/// Winners who ask again at once.
+const AGAIN: usize = 16;
 
 /// How shoppers arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +69,17 @@ pub struct Shop {
     pub stage: Stage,
     stopping: AtomicBool,
     arrived: AtomicU64,
-    turned_away: AtomicU64,
+    /// Requests that won a scarce coupon.
+    winners: Mutex<Vec<Ask>>,
     patience: Duration,
 }
 
 impl Shop {
+    /// Notes a request that won a scarce coupon.
+    fn note_winner(&self, ask: &Ask) {
+        self.winners.lock().unwrap_or_else(PoisonError::into_inner).push(ask.clone());
+    }
+
     /// Whether nobody new comes any more.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -110,7 +122,7 @@ impl Load {
             stage,
             stopping: AtomicBool::new(false),
             arrived: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
+            winners: Mutex::default(),
             patience: options.patience,
         });
         let (crowd, first_user) = (Arc::clone(&shop), options.first_user);
@@ -130,19 +142,31 @@ impl Load {
     }
 
     /// Lets nobody new come, and waits until everybody who is there has a definite answer or has
-    /// lost patience, and no lock is left that nobody comes back to. Answers the users who came.
+    /// lost patience, and no lock is left that nobody comes back to. The winners of what was scarce
+    /// ask once more. Answers the users who came.
     ///
     /// # Errors
     /// When a shopper has panicked.
     pub async fn stop(self) -> anyhow::Result<(Arc<Shop>, Vec<i64>)> {
         self.shop.stopping.store(true, Ordering::Release);
         self.task.await.context("the load has panicked")??;
+        ask_again(&self.shop).await;
         // What is read next must not lapse while it is read.
         sleep(FORGOTTEN + FORGOTTEN / 4).await;
         let count = i64::try_from(self.shop.arrived.load(Ordering::Acquire)).unwrap_or(0);
         let users = (self.first_user..self.first_user + count).collect();
         Ok((self.shop, users))
     }
+}
+
+/// Whoever has won what is sold out by now asks once more, and must be told so.
+async fn ask_again(shop: &Shop) {
+    let winners = std::mem::take(&mut *shop.winners.lock().unwrap_or_else(PoisonError::into_inner));
+    let again = winners.into_iter().enumerate().map(|(number, ask)| async move {
+        let mut random = StdRng::seed_from_u64(u64::try_from(number).unwrap_or(0));
+        until_definite(shop, &ask, &mut random).await
+    });
+    stream::iter(again).buffer_unordered(AGAIN).collect::<Vec<_>>().await;
 }
 
 fn next(shop: &Arc<Shop>, seed: u64, first_user: i64) -> impl Future<Output = ()> + use<> {
@@ -172,12 +196,7 @@ async fn closed(
     Ok(())
 }
 
-async fn open(
-    shop: &Arc<Shop>,
-    seed: u64,
-    first_user: i64,
-    per_second: u32,
-) -> anyhow::Result<()> {
+async fn open(shop: &Arc<Shop>, seed: u64, first_user: i64, per_second: u32) -> anyhow::Result<()> {
     let mut crowd = JoinSet::new();
     let mut arrivals = interval(Duration::from_secs(1) / per_second.max(1));
     while !shop.is_stopping() {
@@ -185,8 +204,6 @@ async fn open(
             _ = arrivals.tick() => {
                 if crowd.len() < OPEN_MAX {
                     crowd.spawn(next(shop, seed, first_user));
-                } else {
-                    shop.turned_away.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Some(through) = crowd.join_next() => through.context("a shopper has panicked")?,

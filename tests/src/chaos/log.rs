@@ -161,8 +161,7 @@ impl Log {
 
     /// All attempts in the order of their starts; the log is empty after it.
     pub fn take(&self) -> Vec<Op> {
-        let mut ops =
-            std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ops = std::mem::take(&mut *self.ops.lock().unwrap_or_else(PoisonError::into_inner));
         ops.sort_by_key(|op| (op.start, op.end));
         ops
     }

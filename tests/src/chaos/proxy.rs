@@ -86,11 +86,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a proxy")?;
         let addr = listener.local_addr()?;
         let (mode, receiver) = watch::channel(Mode::Pass);
-        let link = Arc::new(Link {
-            mode: receiver,
-            passed: AtomicU64::new(0),
-            cuts: AtomicU64::new(0),
-        });
+        let link =
+            Arc::new(Link { mode: receiver, passed: AtomicU64::new(0), cuts: AtomicU64::new(0) });
         let task = tokio::spawn(accept(listener, server.into(), Arc::clone(&link)));
         Ok(Self { addr, mode, link, task })
     }

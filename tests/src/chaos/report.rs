@@ -58,7 +58,16 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{:<5}{:<28}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>9}{:>9}  {}",
-            "fault", "", "attempts", "U", "N", "calm/s", "broken/s", "after/s", "healed", "settled",
+            "fault",
+            "",
+            "attempts",
+            "U",
+            "N",
+            "calm/s",
+            "broken/s",
+            "after/s",
+            "healed",
+            "settled",
             "violations"
         )?;
         for round in &self.rounds {
@@ -100,7 +109,10 @@ impl fmt::Display for Report {
         )?;
         // Counts of one run are far below the precision of a double.
         let rate = 100.0 * unknown as f64 / attempts.max(1) as f64;
-        writeln!(f, "unknown           {unknown} ({rate:.2} %), each settled within {settled:.1} s")?;
+        writeln!(
+            f,
+            "unknown           {unknown} ({rate:.2} %), each settled within {settled:.1} s"
+        )?;
         writeln!(f, "violations        {}", self.violations().count())
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     checker::{Ending, FinalCoupon, FinalOrder, FinalTemplate},
-    load::{order_state, OrderKey},
+    load::{OrderKey, order_state},
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -94,8 +94,7 @@ impl Stage {
             .buffer_unordered(READS)
             .try_collect::<Vec<_>>()
             .await?;
-        let orders =
-            orders.into_iter().filter_map(|(key, order)| Some((key, order?))).collect();
+        let orders = orders.into_iter().filter_map(|(key, order)| Some((key, order?))).collect();
         let mut templates = HashMap::new();
         for (template, total, limit) in self.templates() {
             let given = wallets.values().flatten();

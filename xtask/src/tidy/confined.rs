@@ -36,12 +36,7 @@ const CONFINED: [Confined; 4] = [
     Confined {
         names: &["ledger::sql", "gate::embedded", "alarm::embedded"],
         scope: &["server/src/"],
-        homes: &[
-            "server/src/ledger",
-            "server/src/gate",
-            "server/src/alarm",
-            "server/src/backend.rs",
-        ],
+        homes: &["server/src/ledger", "server/src/gate", "server/src/alarm", "server/src/backend"],
         reason: "a port is used through its trait; backend.rs alone chooses who implements it",
     },
     Confined {

@@ -34,6 +34,8 @@ use super::{
     refill::Proofs,
     stock,
 };
+#[cfg(feature = "sabotage")]
+use crate::faults;
 use crate::{
     ledger::{
         AlarmBell, GiveCommand, Given, LedgerError, NotGiven, Settle, Settlement, ShardId,
@@ -41,8 +43,6 @@ use crate::{
     },
     mint::Mint,
 };
-#[cfg(feature = "sabotage")]
-use crate::faults;
 
 /// Writes claim groups of one shard.
 pub(crate) struct GiveWriter {
@@ -147,9 +147,7 @@ impl GiveWriter {
                 Ok(()) => {}
                 Err(RoundError::Conflict) => self.again(members, &round, None),
                 #[cfg(feature = "sabotage")]
-                Err(RoundError::Unsettled(error))
-                    if faults::is(faults::Fault::ReturnOnTimeout) =>
-                {
+                Err(RoundError::Unsettled(error)) if faults::is(faults::Fault::ReturnOnTimeout) => {
                     self.give_back_blindly(members, &round, &error).await;
                 }
                 Err(RoundError::Unsettled(error)) => self.again(members, &round, Some(error)),

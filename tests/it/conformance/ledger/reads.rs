@@ -10,12 +10,16 @@ use coupon_domain::{
     template::RestorePolicy,
     time::Timestamp,
 };
-use coupon_server::ledger::{AlarmRow, Counts};
+use coupon_server::ledger::{AlarmRow, Counts, Fresh};
 
 use crate::conformance::fixture::{DAY, MINUTE, Offer, TTL, World, start, until, user_id};
 
 async fn all_of(world: &World, user: i64) -> Vec<coupon_domain::coupon::Coupon> {
-    let page = world.ledger().wallet(user_id(user), None, None, 1_000).await.expect("readable");
+    let page = world
+        .ledger()
+        .wallet(user_id(user), None, None, 1_000, Fresh::Latest)
+        .await
+        .expect("readable");
     page.into_iter().map(|stored| stored.coupon).collect()
 }
 
@@ -34,7 +38,8 @@ pub(crate) async fn wallets_are_paged_newest_first(world: &mut World) {
     for (template, limit) in [(None, 3), (Some(one.id), 2), (Some(other.id), 100)] {
         let (mut before, mut pages) = (None, Vec::new());
         loop {
-            let page = world.ledger().wallet(user_id(7), template, before, limit).await;
+            let page =
+                world.ledger().wallet(user_id(7), template, before, limit, Fresh::Latest).await;
             let page = page.expect("readable");
             assert!(page.len() <= limit);
             let Some(last) = page.last() else { break };
@@ -44,10 +49,11 @@ pub(crate) async fn wallets_are_paged_newest_first(world: &mut World) {
         let wanted = won.iter().filter(|(_, of)| template.is_none_or(|wanted| wanted == *of));
         assert_eq!(pages, wanted.copied().collect::<Vec<_>>());
     }
-    let first = world.ledger().wallet(user_id(7), None, None, 1).await.expect("readable");
+    let first =
+        world.ledger().wallet(user_id(7), None, None, 1, Fresh::Latest).await.expect("readable");
     assert_eq!(first[0].order.as_deref(), Some("o"));
     assert_eq!(all_of(world, 8).await, [], "somebody with no coupon");
-    let foreign = world.ledger().coupon(user_id(10_007), won[0].0).await;
+    let foreign = world.ledger().coupon(user_id(10_007), won[0].0, Fresh::Latest).await;
     assert_eq!(foreign, Ok(None), "of the same slot, but not the owner");
     let ids = [won[0].0, won[6].0, CouponId::new(77).expect("positive")];
     let named = world.ledger().coupons(user_id(7), &ids).await.expect("readable");
@@ -198,7 +204,8 @@ pub(crate) async fn purging_keeps_locks_and_what_is_young(world: &mut World) {
 async fn found(world: &World, orders: &[&str]) -> Vec<bool> {
     let mut found = Vec::new();
     for order in orders {
-        let stored = world.ledger().redemption(user_id(7), order).await.expect("readable");
+        let stored =
+            world.ledger().redemption(user_id(7), order, Fresh::Latest).await.expect("readable");
         found.push(stored.is_some());
     }
     found

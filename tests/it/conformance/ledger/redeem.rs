@@ -10,7 +10,7 @@ use coupon_domain::{
     redemption::{RedemptionState, RestoreResult},
     template::RestorePolicy,
 };
-use coupon_server::ledger::{LedgerError, NotRedeemed, Redeemed};
+use coupon_server::ledger::{Fresh, LedgerError, NotRedeemed, Redeemed};
 use futures::future::join_all;
 
 use crate::conformance::fixture::{
@@ -22,7 +22,8 @@ async fn status(world: &World, user: i64, coupon: CouponId) -> CouponStatus {
 }
 
 async fn state(world: &World, user: i64, order: &str) -> RedemptionState {
-    let found = world.ledger().redemption(user_id(user), order).await.expect("readable");
+    let found =
+        world.ledger().redemption(user_id(user), order, Fresh::Latest).await.expect("readable");
     found.expect("the order is known").state
 }
 
@@ -128,7 +129,7 @@ pub(crate) async fn a_set_is_locked_wholly_or_not_at_all(world: &mut World) {
         [(coupons[1], Rejection::CouponLocked), (stranger, Rejection::CouponNotFound)]
     );
     assert_eq!(status(world, 7, coupons[0]).await, CouponStatus::Available);
-    assert_eq!(world.ledger().redemption(user_id(7), "o").await, Ok(None));
+    assert_eq!(world.ledger().redemption(user_id(7), "o", Fresh::Latest).await, Ok(None));
     // Somebody else's coupon is none of one's own.
     let foreign = world.lock(8, "o", "lock", &coupons[..1]).await;
     assert_eq!(rejected(foreign), Rejection::CouponNotFound);
@@ -187,7 +188,7 @@ pub(crate) async fn a_lapsed_lock_makes_way(world: &mut World) {
 pub(crate) async fn an_empty_rollback_fences_a_late_lock(world: &mut World) {
     let coupons = two_coupons(world).await;
     assert_eq!(rejected(world.confirm(7, "o", "paid").await), Rejection::RedemptionNotFound);
-    assert_eq!(world.ledger().redemption(user_id(7), "o").await, Ok(None));
+    assert_eq!(world.ledger().redemption(user_id(7), "o", Fresh::Latest).await, Ok(None));
     let cancelled = world.cancel(7, "o", "c").await.expect("stored");
     assert_eq!((cancelled.state, cancelled.evaluation.clone()), (RedemptionState::Cancelled, None));
     world.restart().await;
@@ -248,7 +249,8 @@ pub(crate) async fn a_voided_coupon_stays_away(world: &mut World) {
     world.pass(TTL);
     assert_eq!(world.void(7, coupons[0]).await.map(|c| c.status), Ok(CouponStatus::Voided));
     assert_eq!(state(world, 7, "o").await, RedemptionState::Lapsed);
-    let page = world.ledger().wallet(user_id(7), None, None, 10).await.expect("readable");
+    let page =
+        world.ledger().wallet(user_id(7), None, None, 10, Fresh::Latest).await.expect("readable");
     let ids = page.iter().map(|stored| stored.coupon.id).collect();
     assert_eq!(sorted(ids), sorted(coupons.to_vec()), "a voided coupon is still shown");
 }
@@ -268,7 +270,7 @@ pub(crate) async fn a_late_redemption_is_not_begun(world: &mut World) {
     let (late, timely) = outcomes.await;
     assert_eq!(late, Err(LedgerError::Late.into()));
     assert!(timely.is_ok());
-    assert_eq!(ledger.redemption(user_id(7), "late").await, Ok(None));
+    assert_eq!(ledger.redemption(user_id(7), "late", Fresh::Latest).await, Ok(None));
 }
 
 // R21: a full queue says so at once, and what it refused was not tried.
@@ -281,7 +283,8 @@ pub(crate) async fn a_full_redemption_queue_refuses_at_once(world: &mut World) {
     });
     let (mut done, mut refused) = (0, 0);
     for (outcome, order) in join_all(calls).await {
-        let stored = world.ledger().redemption(user_id(7), &order).await.expect("readable");
+        let stored =
+            world.ledger().redemption(user_id(7), &order, Fresh::Latest).await.expect("readable");
         assert_eq!(stored.is_some(), outcome.is_ok());
         match outcome {
             Ok(_) => done += 1,

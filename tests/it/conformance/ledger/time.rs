@@ -8,7 +8,7 @@ use coupon_domain::{
     template::RestorePolicy,
     time::{Minute, Timestamp},
 };
-use coupon_server::ledger::{AlarmRow, Swept};
+use coupon_server::ledger::{AlarmRow, Fresh, Swept};
 
 use crate::conformance::fixture::{DAY, MINUTE, MS, Offer, TTL, World, start, until, user_id};
 
@@ -214,6 +214,6 @@ pub(crate) async fn locks_lapse_once(world: &mut World) {
     assert_eq!(world.ledger().close_alarm(alarm).await, Ok(true));
     assert_eq!(status(world, 7, locks[0].0).await, CouponStatus::Used);
     assert_eq!(status(world, 7, locks[1].0).await, CouponStatus::Available);
-    let lapsed = world.ledger().redemption(user_id(7), "c").await.expect("readable");
+    let lapsed = world.ledger().redemption(user_id(7), "c", Fresh::Latest).await.expect("readable");
     assert_eq!(lapsed.map(|found| found.state), Some(RedemptionState::Lapsed));
 }

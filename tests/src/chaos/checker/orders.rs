@@ -59,8 +59,7 @@ fn never_back(attempts: &[&Op], verdict: &mut Verdict) {
         }
         let Some((was_redemption, was)) = last else { continue };
         if was_redemption != redemption {
-            let what =
-                format!("{} shows redemption {redemption} after {was_redemption}", name(op));
+            let what = format!("{} shows redemption {redemption} after {was_redemption}", name(op));
             verdict.add(Rule::Path, what);
         }
         if !may_become(was, state) {

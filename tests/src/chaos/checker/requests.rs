@@ -35,10 +35,38 @@ pub(super) fn check(ops: &[Op], verdict: &mut Verdict) {
         settled(attempts, verdict);
         one_outcome(attempts, verdict);
         for op in attempts {
-            if op.outcome == Outcome::Lost(ErrorReason::Internal) {
-                verdict.add(Rule::Defect, format!("{} was answered INTERNAL", name(op)));
+            if let Outcome::Lost(reason) = op.outcome
+                && !may_refuse(op.verb, reason)
+            {
+                verdict.add(Rule::Defect, format!("{} was answered {reason:?}", name(op)));
             }
         }
+    }
+}
+
+/// Whether the load gives a reason to refuse so: its templates are published, open to all and last
+/// longer than it, its carts suit its coupons, and its orders come to their users' own coupons.
+fn may_refuse(verb: Verb, reason: ErrorReason) -> bool {
+    use ErrorReason::{
+        CouponLocked, CouponUsed, IdempotencyKeyReused, LimitReached, LockLapsed, OrderCancelled,
+        OrderConfirmed, OrderRestored, SoldOut,
+    };
+    match verb {
+        Verb::Claim | Verb::Issue => {
+            matches!(reason, SoldOut | LimitReached | IdempotencyKeyReused)
+        }
+        Verb::Lock => matches!(
+            reason,
+            OrderCancelled
+                | OrderConfirmed
+                | OrderRestored
+                | LockLapsed
+                | CouponLocked
+                | CouponUsed
+        ),
+        Verb::Confirm => matches!(reason, OrderCancelled | OrderRestored | LockLapsed),
+        Verb::Cancel => matches!(reason, OrderConfirmed | OrderRestored),
+        Verb::Restore => false,
     }
 }
 
@@ -61,8 +89,7 @@ fn settled(attempts: &[&Op], verdict: &mut Verdict) {
         let open = bodies.entry(op.body).or_default();
         if op.outcome.is_definite() {
             if let Some(since) = open.take() {
-                verdict.settled_within =
-                    verdict.settled_within.max(op.end.saturating_sub(since));
+                verdict.settled_within = verdict.settled_within.max(op.end.saturating_sub(since));
             }
         } else if op.outcome == Outcome::Unknown {
             open.get_or_insert(op.end);
@@ -70,8 +97,7 @@ fn settled(attempts: &[&Op], verdict: &mut Verdict) {
     }
     let Some(first) = attempts.first() else { return };
     for body in bodies.keys() {
-        let answered =
-            attempts.iter().any(|op| op.body == *body && op.outcome.is_definite());
+        let answered = attempts.iter().any(|op| op.body == *body && op.outcome.is_definite());
         if !answered {
             verdict.add(Rule::Settled, format!("{} was never answered definitely", name(first)));
         }
@@ -120,10 +146,9 @@ fn same_outcome(first: &Op, op: &Op, verdict: &mut Verdict) {
             let what = format!("{} was given {was:?} and then {is:?}", name(op));
             verdict.add(Rule::OneOutcome, what);
         }
-        (
-            Outcome::Order { redemption: was, .. },
-            Outcome::Order { redemption: is, .. },
-        ) if was != is => {
+        (Outcome::Order { redemption: was, .. }, Outcome::Order { redemption: is, .. })
+            if was != is =>
+        {
             let what = format!("{} was redemption {was} and then {is}", name(op));
             verdict.add(Rule::OneOutcome, what);
         }

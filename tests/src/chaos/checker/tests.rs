@@ -118,8 +118,9 @@ fn a_coupon_in_two_wallets_is_found() {
 
 #[test]
 fn a_coupon_that_its_user_was_refused_is_found() {
-    let ops = [claim("c", 0, lost(ErrorReason::TemplatePaused))];
-    assert_eq!(broken(&ops, &one()), [Rule::OneOutcome]);
+    let ops = [claim("c", 0, lost(ErrorReason::SoldOut))];
+    let held = [coupon(COUPON, CouponStatus::Available)];
+    assert_eq!(broken(&ops, &ending(&held, 1, 1)), [Rule::OneOutcome]);
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn another_body_is_told_so_and_never_succeeds() {
     let told = other(2, lost(ErrorReason::IdempotencyKeyReused));
     assert_eq!(broken(&[first.clone(), told.clone()], &one()), []);
     assert_eq!(broken(&[first.clone(), other(2, won(COUPON))], &one()), [Rule::OneOutcome]);
-    let refused = other(2, lost(ErrorReason::TemplatePaused));
+    let refused = other(2, lost(ErrorReason::LimitReached));
     assert_eq!(broken(&[first, refused], &one()), [Rule::OneOutcome]);
     // Told so without any other body.
     assert_eq!(broken(&[Op { body: 1, ..told }], &none()), [Rule::OneOutcome]);
@@ -195,10 +196,7 @@ fn a_winner_who_is_refused_afterwards_is_found() {
         assert_eq!(broken(&ops, &ending(&held, 1, 1)), [Rule::ReplayFirst], "{reason:?}");
     }
     // Answers that may have crossed prove nothing.
-    let crossed = [
-        claim("c", 0, lost(ErrorReason::TemplatePaused)),
-        claim("c", 0, won(COUPON)),
-    ];
+    let crossed = [claim("c", 0, lost(ErrorReason::LimitReached)), claim("c", 0, won(COUPON))];
     assert_eq!(broken(&crossed, &one()), []);
 }
 
@@ -219,9 +217,10 @@ fn an_outcome_that_stays_unknown_is_found() {
 }
 
 #[test]
-fn internal_errors_are_found() {
-    let ops = [claim("c", 0, lost(ErrorReason::Internal))];
-    assert_eq!(broken(&ops, &none()), [Rule::Defect]);
+fn refusals_without_a_reason_in_the_load_are_found() {
+    for reason in [ErrorReason::Internal, ErrorReason::TemplatePaused, ErrorReason::LockLapsed] {
+        assert_eq!(broken(&[claim("c", 0, lost(reason))], &none()), [Rule::Defect]);
+    }
 }
 
 #[test]
@@ -260,10 +259,7 @@ fn an_order_that_ends_otherwise_than_told_is_found() {
 
 #[test]
 fn a_coupon_that_is_not_where_its_order_left_it_is_found() {
-    let ops = [
-        claim("c", 0, won(COUPON)),
-        op(Verb::Lock, USER, "l", 2, order(OrderState::Locked)),
-    ];
+    let ops = [claim("c", 0, won(COUPON)), op(Verb::Lock, USER, "l", 2, order(OrderState::Locked))];
     let free = with_order(one(), OrderState::Locked, CouponStatus::Available);
     assert_eq!(broken(&ops, &free), [Rule::Path]);
     let mut twice = with_order(one(), OrderState::Locked, CouponStatus::Locked);

@@ -39,8 +39,7 @@ fn gather<'a>(ops: &'a [Op], verdict: &mut Verdict) -> HashMap<(i64, i64), Told<
     let mut users: HashMap<(i64, i64), Told<'_>> = HashMap::new();
     let mut requests: HashMap<(Verb, i64, i64, &str), bool> = HashMap::new();
     for op in ops.iter().filter(|op| op.verb.gives()) {
-        let definite =
-            requests.entry((op.verb, op.user, op.template, &op.request_id)).or_default();
+        let definite = requests.entry((op.verb, op.user, op.template, &op.request_id)).or_default();
         *definite |= op.outcome.is_definite();
         let told = users.entry((op.user, op.template)).or_default();
         match &op.outcome {

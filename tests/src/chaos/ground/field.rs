@@ -232,8 +232,7 @@ impl Field {
             let limit = SWEPT.saturating_sub(began.elapsed());
             wait_until("locks that have run out are swept", limit, async || {
                 let mut connection = self.shard(shard).await?;
-                let sql =
-                    "SELECT COUNT(*) FROM redemption WHERE locked_until <= ? AND state = ?";
+                let sql = "SELECT COUNT(*) FROM redemption WHERE locked_until <= ? AND state = ?";
                 let left = sqlx::query(sql).bind(until).bind(LOCKED);
                 let left: i64 = left.fetch_one(&mut connection).await?.try_get(0)?;
                 connection.close().await?;

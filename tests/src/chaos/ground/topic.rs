@@ -65,7 +65,8 @@ impl Topic {
         };
         let answer = timeout(ANSWER, asked).await;
         let answer = answer.with_context(|| format!("{host} does not answer"))??;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the broker's answer has no end")?;
+        let (head, body) =
+            answer.split_once("\r\n\r\n").context("the broker's answer has no end")?;
         let status = head.lines().next().unwrap_or_default();
         ensure!(status.contains(" 20"), "{method} {path}: {status}: {body}");
         Ok(serde_json::from_str(body).unwrap_or(Value::Null))

@@ -102,6 +102,9 @@ impl<'a> Shopper<'a> {
                 self.order(ask.template, coupon).await;
             }
         }
+        if outcome.is_done() && ask.template == self.shop.stage.hot {
+            self.shop.note_winner(ask);
+        }
         if outcome.is_done() && self.random.random_bool(0.5) {
             until_definite(self.shop, ask, &mut self.random).await;
         }

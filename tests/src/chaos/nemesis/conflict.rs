@@ -18,11 +18,7 @@ const EVERY: u64 = 8;
 ///
 /// # Errors
 /// When a shard does not answer.
-pub(super) async fn storm(
-    field: &Field,
-    stage: &Stage,
-    length: Duration,
-) -> anyhow::Result<u64> {
+pub(super) async fn storm(field: &Field, stage: &Stage, length: Duration) -> anyhow::Result<u64> {
     let shards = (0..field.shard_urls.len()).map(|shard| async move {
         let mut connection = field.shard(shard).await?;
         let end = Instant::now() + length;
@@ -48,16 +44,20 @@ async fn conflict(
     let mut transaction = connection.begin().await?;
     for template in [stage.triple, stage.ample, stage.hot] {
         for bucket in (0..4).rev() {
-            sqlx::query("UPDATE stock_bucket SET issued = issued WHERE template_id = ? AND bucket = ?")
-                .bind(template)
-                .bind(bucket)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query("SELECT issued FROM stock_bucket WHERE template_id = ? AND bucket = ? FOR UPDATE")
-                .bind(template)
-                .bind(bucket)
-                .fetch_optional(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "UPDATE stock_bucket SET issued = issued WHERE template_id = ? AND bucket = ?",
+            )
+            .bind(template)
+            .bind(bucket)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query(
+                "SELECT issued FROM stock_bucket WHERE template_id = ? AND bucket = ? FOR UPDATE",
+            )
+            .bind(template)
+            .bind(bucket)
+            .fetch_optional(&mut *transaction)
+            .await?;
         }
         sleep(hold / 3).await;
     }

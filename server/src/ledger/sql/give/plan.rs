@@ -13,6 +13,8 @@ use coupon_domain::{
 };
 use sea_orm::ConnectionTrait;
 
+#[cfg(feature = "sabotage")]
+use crate::faults;
 use crate::{
     ledger::{
         GiveCommand, Given, GivenCoupon, LedgerError, NotGiven,
@@ -24,8 +26,6 @@ use crate::{
     },
     mint::Mint,
 };
-#[cfg(feature = "sabotage")]
-use crate::faults;
 
 /// A command and how far it has come.
 pub(super) struct Member {
