@@ -14,7 +14,7 @@ struct Confined {
     reason: &'static str,
 }
 
-const CONFINED: [Confined; 4] = [
+const CONFINED: [Confined; 5] = [
     Confined {
         names: &["Code"],
         scope: &["server/src/"],
@@ -34,7 +34,20 @@ const CONFINED: [Confined; 4] = [
         reason: "rows and drivers stay behind the ports",
     },
     Confined {
-        names: &["ledger::sql", "gate::embedded", "alarm::embedded"],
+        names: &["fred", "pulsar::"],
+        scope: &["server/src/"],
+        homes: &["server/src/gate/redis", "server/src/alarm/pulsar", "server/src/backend"],
+        reason: "drivers stay behind the ports",
+    },
+    Confined {
+        names: &[
+            "ledger::sql",
+            "gate::embedded",
+            "gate::redis",
+            "alarm::embedded",
+            "alarm::clocked",
+            "alarm::pulsar",
+        ],
         scope: &["server/src/"],
         homes: &["server/src/ledger", "server/src/gate", "server/src/alarm", "server/src/backend"],
         reason: "a port is used through its trait; backend.rs alone chooses who implements it",
