@@ -36,7 +36,12 @@ const CONFINED: [Confined; 5] = [
     Confined {
         names: &["fred", "pulsar::"],
         scope: &["server/src/"],
-        homes: &["server/src/gate/redis", "server/src/alarm/pulsar", "server/src/backend"],
+        homes: &[
+            "server/src/gate/redis",
+            "server/src/alarm/pulsar",
+            "server/src/backend",
+            "server/src/config",
+        ],
         reason: "drivers stay behind the ports",
     },
     Confined {
