@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     checker::{self, Rule, Verdict, Violation},
@@ -117,6 +117,8 @@ pub async fn run(options: &ControlOptions) -> anyhow::Result<Verdict> {
     let load = Load::start(connect(&endpoints).await?, stage, &load_options);
     for _ in 0..STRIKES {
         sleep(options.length).await;
+        // What was acknowledged just now is most easily lost.
+        let _ = timeout(options.length, load.shop().log.next_win()).await;
         strike(sabotage, &mut ground, &options.start()).await?;
     }
     let (shop, users) = load.stop().await?;

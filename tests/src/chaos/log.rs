@@ -6,6 +6,7 @@ use std::{
 };
 
 use coupon_client::{ClientError, tonic::Code, v1::ErrorReason};
+use tokio::sync::Notify;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,11 +131,12 @@ pub struct Op {
 pub struct Log {
     began: Instant,
     ops: Mutex<Vec<Op>>,
+    won: Notify,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { began: Instant::now(), ops: Mutex::default() }
+        Self { began: Instant::now(), ops: Mutex::default(), won: Notify::new() }
     }
 }
 
@@ -146,7 +148,15 @@ impl Log {
 
     /// Notes an attempt that has ended.
     pub fn add(&self, op: Op) {
+        if matches!(op.outcome, Outcome::Given { replayed: false, .. }) {
+            self.won.notify_waiters();
+        }
         self.ops.lock().unwrap_or_else(PoisonError::into_inner).push(op);
+    }
+
+    /// Waits for the next coupon that somebody is told to have.
+    pub async fn next_win(&self) {
+        self.won.notified().await;
     }
 
     /// Attempts noted so far.
