@@ -9,6 +9,7 @@ mod clock;
 mod conformance;
 mod crash;
 mod demo;
+mod distributed;
 mod harness;
 mod issues;
 mod model;

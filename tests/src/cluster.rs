@@ -4,7 +4,6 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, ensure};
@@ -132,6 +131,25 @@ impl Cluster {
     /// # Errors
     /// When a store or a node does not answer; the node's log is in the message.
     pub async fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
+        let mut cluster = Self::prepare(options).await?;
+        cluster.migrate().await?;
+        for index in 0..options.apis {
+            let port = options.first_port.map(|first| first + u16::try_from(index).unwrap_or(0));
+            let node = cluster.node(options, "api", index, port).await?;
+            cluster.apis.push(node);
+        }
+        for index in 0..options.workers {
+            let node = cluster.node(options, "worker", index, None).await?;
+            cluster.workers.push(node);
+        }
+        Ok(cluster)
+    }
+
+    /// Makes empty databases and writes configurations; migrates and starts nothing.
+    ///
+    /// # Errors
+    /// When a store does not answer, or a file cannot be written.
+    pub async fn prepare(options: &ClusterOptions) -> anyhow::Result<Self> {
         let temporary = match options.folder {
             Some(_) => None,
             None => Some(tempfile::tempdir().context("cannot make a temporary folder")?),
@@ -144,25 +162,14 @@ impl Cluster {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let databases = FreshDatabases::create(&options.addresses, options.shards).await?;
-        let name = unique_name();
-        let mut cluster = Self {
+        let cluster = Self {
             apis: Vec::new(),
             workers: Vec::new(),
             databases,
             folder,
             _temporary: temporary,
         };
-        cluster.write_configurations(options, &name)?;
-        cluster.migrate().await?;
-        for index in 0..options.apis {
-            let port = options.first_port.map(|first| first + u16::try_from(index).unwrap_or(0));
-            let node = cluster.node(options, "api", index, port).await?;
-            cluster.apis.push(node);
-        }
-        for index in 0..options.workers {
-            let node = cluster.node(options, "worker", index, None).await?;
-            cluster.workers.push(node);
-        }
+        cluster.write_configurations(options, &unique_name())?;
         Ok(cluster)
     }
 
@@ -310,6 +317,5 @@ pub async fn run_command(command: &str, config: &Path) -> anyhow::Result<(bool, 
 
 /// A name that no other cluster has used on these stores.
 fn unique_name() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("coupon-{:x}-{:x}", since.as_nanos(), std::process::id())
+    format!("coupon-{:016x}", rand::random::<u64>())
 }

@@ -13,6 +13,10 @@ use crate::{cargo, code, services};
 /// Tells `coupon-bench` where the program of the ports is.
 const PORTS: &str = "COUPON_BENCH_PORTS";
 
+/// Beginnings of the names that are measured at the ports. Whatever is left out here is still built,
+/// by a second build with other features of the dependencies.
+const AT_PORTS: [&str; 4] = ["M3", "M4-PORT", "M6", "M7"];
+
 /// What must be there besides `coupon-bench` itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Needs {
@@ -40,16 +44,29 @@ impl Needs {
     }
 }
 
+/// Whether the argument asks for something at the ports.
+fn is_at_ports(arg: &OsString) -> bool {
+    let name = arg.to_string_lossy().to_ascii_uppercase();
+    let measure = name.split('@').next().unwrap_or_default();
+    AT_PORTS.contains(&measure) || name == "--DISTRIBUTED"
+}
+
 /// Builds the release binaries and runs `coupon-bench`, with the arguments passed through and with
 /// services for as long as it runs, where it needs them.
 pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
-    let bin_dir = cargo::build_binaries(true, true)?;
+    let mut ports = None;
+    if args.iter().any(is_at_ports) {
+        ports = Some(build_ports()?);
+    } else {
+        cargo::build_binaries(true, true)?;
+    }
+    let bin_dir = cargo::target_dir()?.join("release");
     let bench = bin_dir.join("coupon-bench");
     let needs = Needs::of(&bench, args)?;
     let mut command = Command::new(&bench);
     command.args(args);
     if needs.ports {
-        command.env(PORTS, build_ports()?);
+        command.env(PORTS, ports.map_or_else(build_ports, Ok)?);
     }
     if !needs.services {
         return cargo::exec(&mut command);
@@ -59,11 +76,11 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<ExitCode> {
     Ok(code(status.context("cannot start coupon-bench")?.success()))
 }
 
-/// Builds the program of the ports; its path, which cargo chooses.
+/// Builds the binaries and the program of the ports; the latter's path, which cargo chooses.
 fn build_ports() -> anyhow::Result<PathBuf> {
     let mut command = cargo::cargo()?;
     command.args(["build", "--release", "-p", "coupon-server", "-p", "coupon-tests"]);
-    command.args(["--bench", "ports", "--message-format", "json-render-diagnostics"]);
+    command.args(["--bins", "--bench", "ports", "--message-format", "json-render-diagnostics"]);
     let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("the program of the ports does not build");
@@ -94,6 +111,13 @@ mod tests {
         );
         assert_eq!(executable(messages), Some(PathBuf::from("/t/ports-2")));
         assert_eq!(executable(r#"{"target":{"name":"ports"},"executable":null}"#), None);
+    }
+
+    #[test]
+    fn what_is_measured_at_the_ports_is_known_by_its_name() {
+        let at_ports = |arg: &str| is_at_ports(&OsString::from(arg));
+        assert!(["m3", "M4-PORT@1e6", "M7", "--distributed"].into_iter().all(at_ports));
+        assert!(!["M4", "M14", "--runs", "M2@1e6"].into_iter().any(at_ports));
     }
 
     #[test]

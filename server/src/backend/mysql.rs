@@ -24,7 +24,10 @@ use super::Databases;
 use crate::{
     catalog::MetaConnections,
     config::{MysqlConfig, redact},
-    ledger::sql::{LaneConnections, Replica, ShardConnections},
+    ledger::{
+        ShardId,
+        sql::{LaneConnections, Replica, ShardConnections},
+    },
 };
 
 /// Connections of one lane: one in a transaction, one on its way back to the pool.
@@ -42,7 +45,8 @@ const SQL_MODE: &str = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_D
 pub async fn open(config: &MysqlConfig) -> anyhow::Result<Databases> {
     let replicas = config.replica_urls.iter().map(String::as_str).chain(std::iter::repeat(""));
     let shards = config.shard_urls.iter().zip(replicas);
-    let shards = shards.map(|(url, replica)| open_shard(url, replica, config));
+    let shards = (0..).zip(shards);
+    let shards = shards.map(|(shard, (url, replica))| open_shard(shard, url, replica, config));
     let meta = connect(&config.meta_url, config, config.connections);
     let (meta, shards) = futures::future::try_join(meta, try_join_all(shards)).await?;
     let meta = MetaConnections { write: meta.clone(), read: meta };
@@ -50,11 +54,12 @@ pub async fn open(config: &MysqlConfig) -> anyhow::Result<Databases> {
 }
 
 async fn open_shard(
+    shard: ShardId,
     url: &str,
     replica: &str,
     config: &MysqlConfig,
 ) -> anyhow::Result<ShardConnections> {
-    let replica = open_replica(replica, config)?;
+    let replica = open_replica(shard, replica, config)?;
     let write = connect(url, config, config.connections).await?;
     let (url, config) = (url.to_owned(), config.clone());
     let options = options(&url, &config)?;
@@ -67,13 +72,17 @@ async fn open_shard(
 }
 
 /// One that does not answer is no reason not to start: the primary is read meanwhile.
-fn open_replica(url: &str, config: &MysqlConfig) -> anyhow::Result<Option<Arc<Replica>>> {
+fn open_replica(
+    shard: ShardId,
+    url: &str,
+    config: &MysqlConfig,
+) -> anyhow::Result<Option<Arc<Replica>>> {
     if url.is_empty() {
         return Ok(None);
     }
     let db = lazy(options(url, config)?, config, config.connections);
     let lag_max = i64::try_from(config.replica_lag_max_ms).unwrap_or(i64::MAX);
-    Ok(Some(Arc::new(Replica::new(db, lag_max))))
+    Ok(Some(Arc::new(Replica::new(db, shard, lag_max))))
 }
 
 /// Connects to one database; at most `connections` at a time. The first one is opened at once, so that

@@ -10,7 +10,7 @@ use crate::{
     alarm::pulsar::PulsarAlarms,
     config::{BackendKind, Config, MysqlConfig, redact},
     gate::redis::RedisGate,
-    ledger::router::Router,
+    ledger::{ShardId, router::Router, sql::Replica},
 };
 
 /// How long the cluster may take to answer.
@@ -34,12 +34,12 @@ pub async fn dependencies(config: &Config) -> Vec<Dependency> {
     let mut found = Vec::new();
     let state = database::<MetaMigrator>(mysql, &mysql.meta_url, false).await;
     found.push(named("meta database", &mysql.meta_url, state));
-    for (number, url) in mysql.shard_urls.iter().enumerate() {
-        let replica = mysql.replica_urls.get(number).filter(|url| !url.is_empty());
+    for (number, url) in (0_u16..).zip(&mysql.shard_urls) {
+        let replica = mysql.replica_urls.get(usize::from(number)).filter(|url| !url.is_empty());
         let state = database::<ShardMigrator>(mysql, url, replica.is_some()).await;
         found.push(named(&format!("primary of shard {number}"), url, state));
         if let Some(url) = replica {
-            let state = mysql::connect(url, mysql, 1).await.map(|_| "answers".to_owned());
+            let state = replica_of(number, mysql, url).await;
             found.push(named(&format!("replica of shard {number}"), url, state));
         }
     }
@@ -71,6 +71,12 @@ async fn database<M: MigratorTrait>(
         "answers, but its schema is behind by {behind} migrations, run `coupon-server migrate`"
     );
     Ok("answers, keeps what it acknowledges, and its schema is up to date".to_owned())
+}
+
+async fn replica_of(shard: ShardId, config: &MysqlConfig, url: &str) -> anyhow::Result<String> {
+    let db = mysql::connect(url, config, 1).await?;
+    Replica::check(&db, shard).await?;
+    Ok("answers".to_owned())
 }
 
 async fn redis(config: &Config) -> Result<String, String> {

@@ -156,11 +156,7 @@ impl Layers {
             Some(Value::Integer(_)) => {
                 text.replace('_', "").parse().map_or_else(|_| plain(), Value::Integer)
             }
-            // A list is written with commas where there are no types.
-            Some(Value::Array(_)) => {
-                let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-                Value::Array(entries.map(|entry| Value::String(entry.to_owned())).collect())
-            }
+            Some(Value::Array(_)) => Value::Array(entries(text)),
             Some(Value::Boolean(_)) => text.parse().map_or_else(|_| plain(), Value::Boolean),
             _ => plain(),
         };
@@ -219,6 +215,16 @@ impl Layers {
             settings.map(move |key| dotted(section, key))
         })
     }
+}
+
+/// A list where there are no types: with commas between its entries. An entry in between may be empty,
+/// because its place counts; a comma at the end begins no further one.
+fn entries(text: &str) -> Vec<Value> {
+    let text = text.trim_end_matches([',', ' ']);
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split(',').map(|entry| Value::String(entry.trim().to_owned())).collect()
 }
 
 fn dotted(section: &str, key: &str) -> String {

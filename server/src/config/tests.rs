@@ -68,6 +68,12 @@ fn values_of_every_kind_come_from_text() {
         LogFormat::Json
     );
     assert_eq!(load_set("server.listen=[::1]:0").unwrap().server.listen.port(), 0);
+    let nodes = |text: &str| load_set(&format!("redis.nodes={text}")).unwrap().redis.nodes;
+    assert_eq!(nodes("a:1, b:2,"), ["a:1", "b:2"]);
+    assert!(nodes("").is_empty() && nodes(",").is_empty());
+    // The second shard's replica is not the first one's.
+    let replicas = load_set("mysql.replica_urls=,mysql://r:1/d,").unwrap().mysql.replica_urls;
+    assert_eq!(replicas, ["", "mysql://r:1/d"]);
     // A folder whose name is a number stays text.
     assert_eq!(load_set("storage.data_dir=2024").unwrap().storage.data_dir.to_str(), Some("2024"));
 }

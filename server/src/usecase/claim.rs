@@ -109,13 +109,7 @@ impl UseCases {
     }
 
     async fn arrive(&self, command: ClaimCommand) -> Result<Passage, ServiceError> {
-        let mut template = self.template(command.template).await?;
-        // It may have been published on another node since it was read.
-        if template.state == TemplateState::Draft
-            && let Some(fresh) = self.catalog.get_fresh(template.id).await?
-        {
-            template = fresh;
-        }
+        let template = self.template_to_give(command.template).await?;
         let gate = GateClaim {
             user: command.user,
             request_hash: hash_request_id(&command.request_id),

@@ -21,7 +21,7 @@ impl UseCases {
         command: IssueCommand,
         deadline: Deadline,
     ) -> Result<Vec<Issued>, ServiceError> {
-        let template = self.template(command.template).await?;
+        let template = self.template_to_give(command.template).await?;
         let now = self.clock.now();
         if let Some(rejection) = template.issue_rejection(now) {
             return Ok(self.refuse_unless_replayed(&command, rejection).await);

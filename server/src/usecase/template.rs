@@ -29,6 +29,19 @@ impl UseCases {
         self.catalog.get(id).await?.ok_or_else(|| Rejection::TemplateNotFound.into())
     }
 
+    /// A template that is to be claimed or issued. One that is a draft in memory may have been
+    /// published by another node since: it is read again before anybody is refused for it.
+    pub(super) async fn template_to_give(
+        &self,
+        id: TemplateId,
+    ) -> Result<Arc<Template>, ServiceError> {
+        let template = self.template(id).await?;
+        if template.state != TemplateState::Draft {
+            return Ok(template);
+        }
+        Ok(self.catalog.get_fresh(id).await?.unwrap_or(template))
+    }
+
     /// A page of templates.
     ///
     /// # Errors

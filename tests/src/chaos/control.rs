@@ -113,6 +113,8 @@ pub async fn run(options: &ControlOptions) -> anyhow::Result<Verdict> {
         pace: Pace::Closed(24),
         first_user: 1,
         patience: Duration::from_secs(60),
+        // A group with doubles answers when their turn has come, and by then it is committed.
+        doubles: sabotage != Sabotage::AckBeforeCommit,
     };
     let load = Load::start(connect(&endpoints).await?, stage, &load_options);
     for _ in 0..STRIKES {

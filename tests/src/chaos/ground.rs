@@ -169,12 +169,22 @@ impl Ground {
         signal(self.process(node)?.pid(), "CONT").await
     }
 
-    /// Process ids of every node, the serving ones first.
-    pub fn pids(&self) -> Vec<u32> {
-        match &self.kind {
-            Kind::Embedded(embedded) => vec![embedded.process.pid()],
-            Kind::Distributed(field) => field.pids(),
+    /// Nodes that have ended and were not started again.
+    ///
+    /// # Errors
+    /// When one cannot be waited for.
+    pub async fn ended(&mut self) -> anyhow::Result<Vec<String>> {
+        let processes: Vec<(String, &mut ServerProcess)> = match &mut self.kind {
+            Kind::Embedded(embedded) => vec![("the server".to_owned(), &mut embedded.process)],
+            Kind::Distributed(field) => field.processes(),
+        };
+        let mut ended = Vec::new();
+        for (name, process) in processes {
+            if timeout(Duration::ZERO, process.wait()).await.is_ok() {
+                ended.push(name);
+            }
         }
+        Ok(ended)
     }
 
     /// The ends of the nodes' logs.

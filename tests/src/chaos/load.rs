@@ -56,6 +56,8 @@ pub struct LoadOptions {
     pub first_user: i64,
     /// How long a request is sent again after the load was told to stop.
     pub patience: Duration,
+    /// Whether some send the same thing, or two that exclude each other, to two nodes at once.
+    pub doubles: bool,
 }
 
 /// What all shoppers share.
@@ -72,6 +74,7 @@ pub struct Shop {
     /// Requests that won a scarce coupon.
     winners: Mutex<Vec<Ask>>,
     patience: Duration,
+    doubles: bool,
 }
 
 impl Shop {
@@ -124,6 +127,7 @@ impl Load {
             arrived: AtomicU64::new(0),
             winners: Mutex::default(),
             patience: options.patience,
+            doubles: options.doubles,
         });
         let (crowd, first_user) = (Arc::clone(&shop), options.first_user);
         let (seed, pace) = (options.seed, options.pace);

@@ -30,7 +30,7 @@ const COMMITS_CUT: u32 = 200;
 const FAILPOINT: Duration = Duration::from_secs(30);
 const SLOTS_MOVED: usize = 12;
 /// Primary without the meta database.
-const LAST_PRIMARY: usize = 1;
+pub(super) const LAST_PRIMARY: usize = 1;
 
 /// A kind of fault; the numbers are those of the list of faults that the platform must bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -154,7 +154,7 @@ async fn connect(client: TcpStream, server: &str, link: &Link) {
     }
     if end == End::CutAfterCommit {
         // Resetting this side too might take the statement back from the server unread.
-        let mut answer = [0; BUFFER];
+        let mut answer = [0; 64];
         let _ = timeout(LAST_ANSWER, from_server.read(&mut answer)).await;
     } else if let Ok(server) = from_server.reunite(to_server) {
         reset(&server);

@@ -55,21 +55,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<5}{:<28}{:>9}{:>7}{:>7}{:>9}{:>9}{:>9}{:>9}{:>9}  {}",
-            "fault",
-            "",
-            "attempts",
-            "U",
-            "N",
-            "calm/s",
-            "broken/s",
-            "after/s",
-            "healed",
-            "settled",
-            "violations"
-        )?;
+        let titles = ["attempts", "U", "N", "calm/s", "broken/s", "after/s", "healed", "settled"];
+        let widths = [9, 7, 7, 9, 9, 9, 9, 9];
+        write!(f, "{:<33}", "fault")?;
+        for (title, width) in titles.iter().zip(widths) {
+            write!(f, "{title:>width$}")?;
+        }
+        writeln!(f, "  violations")?;
         for round in &self.rounds {
             writeln!(
                 f,
@@ -113,6 +105,13 @@ impl fmt::Display for Report {
             f,
             "unknown           {unknown} ({rate:.2} %), each settled within {settled:.1} s"
         )?;
+        for isolation in self.rounds.iter().filter_map(|round| round.isolation) {
+            writeln!(
+                f,
+                "isolation         {:.0} % of the calm goodput on the other shard",
+                100.0 * isolation
+            )?;
+        }
         writeln!(f, "violations        {}", self.violations().count())
     }
 }

@@ -1,7 +1,7 @@
 //! One fault: calm, broken, mended, calm, and then the judgement.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     checker::{self, Rule, Verdict, Violation},
-    ground::Ground,
+    ground::{Field, Ground},
     load::{Ask, Load, LoadOptions, OrderKey, Pace, Shop, connect},
     log::{Op, Outcome, Verb, goodput},
-    nemesis::{Fault, Nemesis},
+    nemesis::{Fault, LAST_PRIMARY, Nemesis},
     stage::{Stage, patient},
 };
 
@@ -30,6 +30,9 @@ const PROBES: i64 = 8;
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Where the ids of users who probe begin, behind those of the shoppers.
 const PROBE_USERS: i64 = 900_000;
+
+/// The last digits of a user's id give the slot.
+const SLOTS: i64 = 10_000;
 
 /// What a round is made of.
 #[derive(Clone, Debug)]
@@ -77,6 +80,8 @@ pub struct Round {
     pub settled_s: f64,
     /// Longest time that an outcome stayed unknown after mending, in seconds.
     pub settled_after_s: f64,
+    /// With one shard unreachable: goodput of the other shards' users, broken by calm.
+    pub isolation: Option<f64>,
     /// Broken promises.
     pub violations: Vec<Violation>,
 }
@@ -104,6 +109,7 @@ impl Round {
                 pace: options.pace,
                 first_user: options.first_user,
                 patience: PATIENCE,
+                doubles: true,
             },
         );
         let began = load.shop().log.now();
@@ -129,6 +135,14 @@ impl Round {
             verdict.violations.push(Violation { rule: Rule::Settled, what });
         }
         verdict.violations.extend(serving.err());
+        for node in ground.ended().await? {
+            let what = format!("{node} has ended and was not started again");
+            verdict.violations.push(Violation { rule: Rule::Settled, what });
+        }
+        let isolation = match ground.field().filter(|_| options.fault == Fault::F13) {
+            Some(field) => isolation(&ops, field, (began, broken, mended)).await?,
+            None => None,
+        };
         let goodput = |from, until| goodput(&ops, from, until);
         Ok(Self {
             fault: options.fault,
@@ -139,6 +153,7 @@ impl Round {
             fault_s: (mended - broken).as_secs_f64(),
             healed_s: (healed - mended).as_secs_f64(),
             settled_after_s: settled_after.as_secs_f64(),
+            isolation,
             ..Self::of(options.fault, verdict)
         })
     }
@@ -158,6 +173,7 @@ impl Round {
             healed_s: 0.0,
             settled_s: verdict.settled_within.as_secs_f64(),
             settled_after_s: 0.0,
+            isolation: None,
             violations: verdict.violations,
         }
     }
@@ -178,11 +194,30 @@ impl Round {
             self.healed_s,
             self.settled_s,
         );
+        if let Some(isolation) = self.isolation {
+            line.push_str(&format!("; other shards at {:.0} %", 100.0 * isolation));
+        }
         if !self.violations.is_empty() {
             line.push_str(&format!("; {} VIOLATIONS", self.violations.len()));
         }
         line
     }
+}
+
+/// Goodput of the users of the shards that were reachable, while one was not, by that before.
+async fn isolation(
+    ops: &[Op],
+    field: &Field,
+    (began, broken, mended): (Duration, Duration, Duration),
+) -> anyhow::Result<Option<f64>> {
+    let mut slots = HashSet::new();
+    for shard in (0..field.shard_urls.len()).filter(|shard| *shard != LAST_PRIMARY) {
+        slots.extend(field.slots_of(shard).await?);
+    }
+    let theirs = ops.iter().filter(|op| slots.contains(&(op.user % SLOTS)));
+    let theirs: Vec<Op> = theirs.cloned().collect();
+    let calm = goodput(&theirs, began, broken);
+    Ok((calm > 0.0).then(|| goodput(&theirs, broken, mended) / calm))
 }
 
 /// Orders that were asked for.
@@ -193,8 +228,7 @@ pub(super) fn orders(ops: &[Op]) -> BTreeSet<OrderKey> {
 
 /// Longest time after mending that passed until a request with an unknown outcome had a definite one.
 fn settled_after(ops: &[Op], mended: Duration) -> Duration {
-    let mut open: std::collections::HashMap<(Verb, i64, i64, &str, &str), bool> =
-        std::collections::HashMap::new();
+    let mut open: HashMap<(Verb, i64, i64, &str, &str), bool> = HashMap::new();
     let mut by_end: Vec<&Op> = ops.iter().collect();
     by_end.sort_by_key(|op| op.end);
     let mut longest = Duration::ZERO;

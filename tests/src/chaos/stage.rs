@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -20,7 +20,8 @@ use super::{
     load::{OrderKey, order_state},
 };
 
-const DAY_MS: i64 = 86_400_000;
+/// 2100-01-01, in seconds.
+const FAR: i64 = 4_102_444_800;
 /// Pieces of a template that does not run out.
 const PLENTY: i64 = 1_000_000;
 /// Reads under way at once.
@@ -107,14 +108,7 @@ impl Stage {
     }
 }
 
-fn instant(ms: i64) -> Timestamp {
-    let nanos = i32::try_from(ms.rem_euclid(1_000)).unwrap_or(0) * 1_000_000;
-    Timestamp { seconds: ms.div_euclid(1_000), nanos }
-}
-
 async fn publish(client: &CouponClient, total: i64, limit: i32) -> anyhow::Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX / 2);
     let off = v1::DirectOff { amount_minor: 500 };
     let days = v1::use_window::AfterClaim { days: 30 };
     let rules = v1::TemplateRules {
@@ -133,8 +127,8 @@ async fn publish(client: &CouponClient, total: i64, limit: i32) -> anyhow::Resul
         display_name: "chaos".to_owned(),
         rules: Some(rules),
         total_count: total,
-        claim_from: Some(instant(now - DAY_MS)),
-        claim_until: Some(instant(now + DAY_MS)),
+        claim_from: Some(Timestamp::default()),
+        claim_until: Some(Timestamp { seconds: FAR, nanos: 0 }),
         ..Default::default()
     };
     let create = v1::CreateTemplateRequest { template: Some(template), ..Default::default() };

@@ -1,6 +1,6 @@
 //! The distributed platform on stores that nobody else uses, every link to a database through a proxy.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use rand::Rng as _;
@@ -14,6 +14,7 @@ use super::{redis, topic::Topic, wait_until};
 use crate::{
     chaos::proxy::{Mode, Proxy},
     cluster::{Cluster, ClusterOptions},
+    process::ServerProcess,
     services::{Addresses, Options, Services},
 };
 
@@ -84,9 +85,14 @@ impl Field {
         Ok(Self { cluster, proxies, services, shard_urls, key_prefix, topic })
     }
 
-    pub(super) fn pids(&self) -> Vec<u32> {
-        let nodes = self.cluster.apis.iter().chain(&self.cluster.workers);
-        nodes.filter_map(|node| node.process.as_ref()).map(|process| process.pid()).collect()
+    /// Every node that was not taken down, by its name.
+    pub(super) fn processes(&mut self) -> Vec<(String, &mut ServerProcess)> {
+        let apis =
+            self.cluster.apis.iter_mut().enumerate().map(|(i, node)| (format!("api {i}"), node));
+        let workers = self.cluster.workers.iter_mut().enumerate();
+        let workers = workers.map(|(i, node)| (format!("worker {i}"), node));
+        let nodes = apis.chain(workers);
+        nodes.filter_map(|(name, node)| Some((name, node.process.as_mut()?))).collect()
     }
 
     pub(super) fn logs(&self) -> String {
@@ -216,6 +222,15 @@ impl Field {
         Ok(options.connect().await?)
     }
 
+    /// Slots of users who hold coupons on a shard.
+    pub(in crate::chaos) async fn slots_of(&self, shard: usize) -> anyhow::Result<HashSet<i64>> {
+        let mut connection = self.shard(shard).await?;
+        let sql = "SELECT DISTINCT user_id % 10000 FROM coupon";
+        let rows = sqlx::query(sql).fetch_all(&mut connection).await?;
+        connection.close().await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// Runs a statement on a shard's server.
     pub(in crate::chaos) async fn execute(&self, shard: usize, sql: &str) -> anyhow::Result<()> {
         let mut connection = self.shard(shard).await?;
@@ -225,10 +240,14 @@ impl Field {
 
     /// Waits until no lock that has run out is stored as holding: somebody has swept it, an alarm or
     /// the sweeper.
-    pub(in crate::chaos) async fn swept(&self, now_ms: impl Fn() -> i64) -> anyhow::Result<()> {
-        let until = now_ms();
+    pub(in crate::chaos) async fn swept(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         for shard in 0..self.shard_urls.len() {
+            // By the database's clock, once: what runs out later need not be waited for.
+            let now = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+            let mut connection = self.shard(shard).await?;
+            let until: i64 = sqlx::query(now).fetch_one(&mut connection).await?.try_get(0)?;
+            connection.close().await?;
             let limit = SWEPT.saturating_sub(began.elapsed());
             wait_until("locks that have run out are swept", limit, async || {
                 let mut connection = self.shard(shard).await?;

@@ -41,8 +41,8 @@ impl<'a> Shopper<'a> {
         match self.random.random_range(0..100) {
             0..45 => self.take(stage.hot, 1).await,
             45..68 => self.take(stage.ample, 1).await,
-            68..73 => self.rush(stage.ample).await,
-            73..90 => {
+            68..73 if self.shop.doubles => self.rush(stage.ample).await,
+            68..90 => {
                 // Sometimes one more than is allowed.
                 let claims = self.random.random_range(1..=4);
                 self.take(stage.triple, claims).await;
@@ -85,7 +85,7 @@ impl<'a> Shopper<'a> {
 
     /// Gets a coupon, uses it as the dice say, and asks for it again.
     async fn give_and_use(&mut self, ask: &Ask) {
-        let outcome = if self.random.random_bool(0.15) {
+        let outcome = if self.random.random_bool(0.15) && self.shop.doubles {
             self.twice_at_once(ask, ask).await.0
         } else {
             until_definite(self.shop, ask, &mut self.random).await
