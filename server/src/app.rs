@@ -19,6 +19,7 @@ use self::{
     workers::Workers,
 };
 use crate::{
+    alarm::AlarmQueue,
     backend,
     clock::ClockDriver,
     config::{BackendKind, Config},
@@ -27,6 +28,9 @@ use crate::{
     serving::Serving,
     worker::clock_driver::TestClock,
 };
+
+/// How long the alarm queue may take to say goodbye.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// A server that serves.
 pub struct Running {
@@ -39,6 +43,7 @@ pub struct Running {
     workers: JoinSet<()>,
     drain_notice: Duration,
     drain_max: Duration,
+    alarms: Arc<dyn AlarmQueue>,
     /// Held for as long as the server runs: nobody else uses the folder.
     _data_dir: Option<DataDir>,
 }
@@ -70,6 +75,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
     tasks.spawn(health::run(health.clone(), Arc::clone(&serving), stop_workers.clone()));
     let stop_listening = CancellationToken::new();
     let server = &config.server;
+    let alarms = Arc::clone(&platform.handler.queue);
     let routes = if config.backend.role.serves() { api(platform)? } else { Routes::default() };
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(server.concurrent_streams_max)
@@ -88,6 +94,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
         workers: tasks,
         drain_notice: Duration::from_millis(server.drain_notice_ms),
         drain_max: Duration::from_millis(server.drain_max_ms),
+        alarms,
         _data_dir: data_dir,
     })
 }
@@ -137,6 +144,9 @@ impl Running {
         if tokio::time::timeout(self.drain_max, joined).await.is_err() {
             tracing::warn!("background loops were cut off");
             self.workers.abort_all();
+        }
+        if tokio::time::timeout(CLOSE_MAX, self.alarms.close()).await.is_err() {
+            tracing::warn!("the alarm queue does not answer, it was left open");
         }
         match drained {
             Ok(Ok(served)) => served.context("serving failed"),

@@ -53,8 +53,16 @@ impl AlarmQueue for ClockedAlarms {
         self.broker.ack(delivery).await
     }
 
+    async fn retry(&self, delivery: Delivery) {
+        self.broker.retry(delivery).await;
+    }
+
     async fn next_due(&self) -> Option<Timestamp> {
         self.waiting.next_due().await
+    }
+
+    async fn close(&self) {
+        self.broker.close().await;
     }
 }
 

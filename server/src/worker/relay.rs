@@ -206,12 +206,17 @@ impl Relay {
                 () = stop.cancelled() => return,
                 () = self.changed.notified() => {}
             }
-            while let Err(error) = self.flush(queue.as_ref(), ledger.as_ref()).await {
-                tracing::warn!(%error, "alarms not published");
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(RETRY) => {}
+            // A broker that does not answer must not hold up the end: what is not published by then is
+            // found by the sweeper.
+            let published = async {
+                while let Err(error) = self.flush(queue.as_ref(), ledger.as_ref()).await {
+                    tracing::warn!(%error, "alarms not published");
+                    tokio::time::sleep(RETRY).await;
                 }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = published => {}
             }
         }
     }
