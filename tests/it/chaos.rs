@@ -13,7 +13,7 @@ use crate::harness::programs::quick;
 fn seed() -> u64 {
     let seed = env::var("COUPON_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
-    println!("COUPON_TEST_SEED={seed} repeats these choices");
+    eprintln!("COUPON_TEST_SEED={seed} repeats these choices");
     seed
 }
 
@@ -34,7 +34,7 @@ async fn assert_borne(distributed: bool, faults: &[Fault]) {
     let seed = seed();
     let report = chaos::run(&options(distributed, faults, seed)).await;
     let report = report.unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
-    println!("{report}");
+    eprintln!("{report}");
     assert!(report.is_clean(), "promises were broken with seed {seed}:\n{report}");
     assert_eq!(report.rounds.len(), faults.len());
     for round in &report.rounds {

@@ -18,7 +18,7 @@ pub(super) async fn assert_caught(sabotage: Sabotage) {
     let options = ControlOptions { sabotage, program, seed, length: Duration::from_secs(3) };
     let verdict = control::run(&options).await;
     let verdict = verdict.unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
-    println!("{sabotage:?}: {:?} in {} attempts", verdict.counts(), verdict.attempts);
+    eprintln!("{sabotage:?}: {:?} in {} attempts", verdict.counts(), verdict.attempts);
     expect_caught(sabotage, &verdict).unwrap_or_else(|error| panic!("seed {seed}: {error:#}"));
 }
 
