@@ -32,6 +32,8 @@ use self::{port::Ports, state::State, watchdog::Watchdog};
 
 /// Primaries of MariaDB.
 const PRIMARIES: usize = 2;
+/// Times a set in a temporary folder is started before the failure is told.
+const START_ATTEMPTS: u32 = 3;
 
 /// Told about every step of a start.
 pub type Listener = Arc<dyn Fn(Step<'_>) + Send + Sync>;
@@ -98,6 +100,19 @@ impl Services {
     /// When a program is missing, a service does not come up (the end of its log is in the message) or
     /// the folder is in use. Nothing is left running then.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        // Between choosing a port and listening on it another program may take it. A folder of the
+        // caller's own is not started in twice: what is in it may be wanted.
+        let attempts = if options.folder.is_some() { 1 } else { START_ATTEMPTS };
+        for _ in 1..attempts {
+            match Box::pin(Self::start_once(&options)).await {
+                Ok(services) => return Ok(services),
+                Err(error) => eprintln!("the services did not start, once more: {error:#}"),
+            }
+        }
+        Box::pin(Self::start_once(&options)).await
+    }
+
+    async fn start_once(options: &Options) -> anyhow::Result<Self> {
         let (folder, temporary) = make_folder(options.folder.as_deref())?;
         let watchdog = Watchdog::over(&folder, temporary.is_some())?;
         let mut ports = Ports::new()?;
@@ -110,9 +125,9 @@ impl Services {
         ports.release();
 
         let (mysql, redis, pulsar) = tokio::try_join!(
-            Box::pin(mariadb::start(primaries, replica, &options)),
-            Box::pin(redis::start(nodes, &options)),
-            Box::pin(pulsar::start(broker, &options)),
+            Box::pin(mariadb::start(primaries, replica, options)),
+            Box::pin(redis::start(nodes, options)),
+            Box::pin(pulsar::start(broker, options)),
         )?;
         let (mysql, replica) = mysql;
         let addresses = Addresses {
