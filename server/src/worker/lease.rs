@@ -104,16 +104,3 @@ impl NodeNumber {
         }
     }
 }
-
-/// How often [`run`] raises the lease; it reaches several times as far.
-const INTERVAL: Duration = Duration::from_secs(60);
-
-/// Raises what the mint may do, for a node that holds its number for ever.
-pub async fn run(catalog: Arc<Catalog>, mint: Arc<Mint>, stop: CancellationToken) {
-    every(INTERVAL, &stop, || async {
-        if let Err(error) = catalog.raise_lease(&mint).await {
-            tracing::error!(%error, "the right to mint ids could not be renewed");
-        }
-    })
-    .await;
-}
