@@ -36,6 +36,31 @@ pub(crate) struct Outcome {
     pub(crate) totals: Totals,
     /// What `cargo test` said: false also when something did not compile.
     pub(crate) success: bool,
+    /// What the failed tests said, to be told again at the end of a long run.
+    pub(crate) failures: String,
+}
+
+/// Reads along as the test binaries speak.
+#[derive(Debug, Default)]
+struct Reader {
+    totals: Totals,
+    failures: String,
+    /// Within the part of a binary's output that shows what its failed tests said.
+    in_failures: bool,
+}
+
+impl Reader {
+    fn read(&mut self, line: &str) {
+        self.totals.add_line(line);
+        if line.starts_with("---- ") && line.trim_end().ends_with(" stdout ----") {
+            self.in_failures = true;
+        } else if line.starts_with("failures:") || line.starts_with("test result: ") {
+            self.in_failures = false;
+        }
+        if self.in_failures {
+            self.failures.push_str(line);
+        }
+    }
 }
 
 /// Counts of tests.
@@ -116,9 +141,9 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
 
     let mut child = command.spawn().context("cannot start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output to read")?;
-    let totals = pass_through(BufReader::new(output))?;
+    let Reader { totals, failures, .. } = pass_through(BufReader::new(output))?;
     let success = child.wait().context("cannot wait for `cargo test`")?.success();
-    Ok(Outcome { totals, success })
+    Ok(Outcome { totals, success, failures })
 }
 
 /// The arguments for `cargo test`; without services, what needs them is skipped by its name.
@@ -145,17 +170,17 @@ fn starts_processes(args: &[OsString]) -> bool {
     !selects_packages(args) || words.any(|word| word.ends_with("coupon-tests"))
 }
 
-fn pass_through(mut output: impl BufRead) -> anyhow::Result<Totals> {
-    let mut totals = Totals::default();
+fn pass_through(mut output: impl BufRead) -> anyhow::Result<Reader> {
+    let mut reader = Reader::default();
     let mut stdout = io::stdout().lock();
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).context("cannot read what `cargo test` says")? > 0 {
         stdout.write_all(&line)?;
         stdout.flush()?;
-        totals.add_line(&String::from_utf8_lossy(&line));
+        reader.read(&String::from_utf8_lossy(&line));
         line.clear();
     }
-    Ok(totals)
+    Ok(reader)
 }
 
 #[cfg(test)]
@@ -176,6 +201,15 @@ mod tests {
         }
         assert_eq!(totals, Totals { passed: 13, failed: 2, skipped: 1 });
         assert_eq!(totals.to_string(), "13 passed, 2 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept() {
+        let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\n---- b stdout ----\n\
+                    how\n\nfailures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n";
+        let reader = pass_through(said.as_bytes()).expect("readable");
+        assert_eq!(reader.failures, "---- a stdout ----\nwhy\n\n---- b stdout ----\nhow\n\n");
+        assert_eq!(reader.totals, Totals { passed: 1, failed: 2, skipped: 0 });
     }
 
     #[test]

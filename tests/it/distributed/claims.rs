@@ -16,6 +16,8 @@ use crate::harness::{
 };
 
 const TOTAL: i64 = 100;
+/// Templates that are published and asked for at once on the other node.
+const FIRST_COMERS: usize = 100;
 /// Until a change has got about.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,7 @@ const TOLD: Duration = Duration::from_secs(1);
 async fn two_nodes_sell_as_one() {
     let stage = Stage::start().await;
     a_claim_is_the_same_on_both(&stage).await;
+    whoever_comes_first_is_served(&stage).await;
     one_user_through_both_wins_once(&stage).await;
     exactly_the_total_is_won(&stage).await;
     stage.finish().await;
@@ -42,6 +45,39 @@ async fn a_claim_is_the_same_on_both(stage: &Stage) {
     assert_eq!(replayed.coupon, won.coupon);
     assert_eq!(reason(stage.a.claim(claim(1, id, "more")).await), ErrorReason::LimitReached);
     assert_eq!(reason(stage.b.claim(claim(2, id, "more")).await), ErrorReason::LimitReached);
+}
+
+/// The first who come to the other node, many at once, are not refused for what it knew before.
+async fn whoever_comes_first_is_served(stage: &Stage) {
+    for _ in 0..FIRST_COMERS {
+        let id = publish(&stage.a, offer(1_000)).await;
+        let (issuing, claiming) = (stage.b.clone(), stage.b.clone());
+        let issues = (100..108).map(move |user| {
+            let client = issuing.clone();
+            async move { client.issue(issue(user, id)).await }
+        });
+        let claims = (200..208).map(move |user| {
+            let client = claiming.clone();
+            async move { client.claim(claim(user, id, "first")).await }
+        });
+        let (issued, claimed) = tokio::join!(at_once(issues), at_once(claims));
+        for outcome in claimed {
+            outcome.expect("published before");
+        }
+        for answer in issued {
+            let outcome = answer.expect("issued").outcomes.remove(0);
+            assert_eq!(outcome.error, None, "template {id}, user {}", outcome.user_id);
+        }
+    }
+}
+
+fn issue(user_id: i64, template_id: i64) -> v1::IssueRequest {
+    v1::IssueRequest {
+        template_id,
+        request_id: "first".to_owned(),
+        users: vec![v1::IssueUser { user_id, count: 1 }],
+        source: String::new(),
+    }
 }
 
 /// Of two ids of one user one wins; one id that is sent twice wins once and is replayed.
