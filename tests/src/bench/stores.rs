@@ -132,16 +132,16 @@ pub fn micros_each(time: Duration, operations: u64) -> f64 {
     time.as_secs_f64() * 1e6 / (operations as f64).max(1.0)
 }
 
-/// The process behind `mysql://user@host:port/...` or `...?socket=PATH`.
+/// The process behind `mysql://user@host:port/...` or `...?socket=PATH`. The port comes first: a server
+/// may have bound its socket under a name that is relative to a folder of its own.
 pub fn mysql_pid(url: &str) -> Option<u32> {
     let (main, query) = url.split_once('?').unwrap_or((url, ""));
-    let socket = query.split('&').find_map(|pair| pair.strip_prefix("socket="));
-    if let Some(socket) = socket {
-        return inode_pid(unix_inode(&fs::read_to_string("/proc/net/unix").ok()?, socket)?);
-    }
     let authority = main.split_once("://")?.1.split('/').next()?;
-    let (_, port) = authority.rsplit_once(':')?;
-    port_pid(port.parse().ok()?)
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.and_then(port_pid).or_else(|| {
+        let path = query.split('&').find_map(|pair| pair.strip_prefix("socket="))?;
+        inode_pid(unix_inode(&fs::read_to_string("/proc/net/unix").ok()?, path)?)
+    })
 }
 
 /// The process of this user that listens on the TCP port.
@@ -163,11 +163,14 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
     })
 }
 
-/// The socket bound to the path, in the table of `/proc/net/unix`.
+/// The socket that listens at the path, in the table of `/proc/net/unix`: accepted connections carry
+/// the path too, and may be gone in a moment.
 fn unix_inode(table: &str, path: &str) -> Option<u64> {
+    const LISTENS: &str = "00010000";
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        (fields.last() == Some(&path)).then(|| fields.get(6)?.parse().ok())?
+        let here = fields.last() == Some(&path) && fields.get(3) == Some(&LISTENS);
+        here.then(|| fields.get(6)?.parse().ok())?
     })
 }
 
@@ -186,7 +189,7 @@ fn inode_pid(inode: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::unix::net::UnixListener};
+    use std::{net::TcpListener, os::unix::net::{UnixListener, UnixStream}};
 
     use super::*;
 
@@ -201,6 +204,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("sock");
         let _listener = UnixListener::bind(&path).expect("bound");
+        let _connection = UnixStream::connect(&path).expect("listens");
         let url = format!("mysql://root@localhost/base?socket={}", path.display());
         assert_eq!(mysql_pid(&url), Some(std::process::id()));
     }
