@@ -336,3 +336,26 @@ impl From<MintExhausted> for ServiceError {
         Self::Unavailable(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_size<'a, A, B, F>(_: impl FnOnce(&'a UseCases, A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    // They are moved several times on their way to a task, once for each layer.
+    #[test]
+    fn the_future_of_a_call_stays_small() {
+        const MAX: usize = 2_048;
+        for (name, size) in [
+            ("claim", future_size(UseCases::claim)),
+            ("claim_many", future_size(UseCases::claim_many)),
+            ("issue", future_size(UseCases::issue)),
+            ("lock", future_size(UseCases::lock)),
+        ] {
+            assert!(size <= MAX, "{name}: {size} bytes, box what is rarely needed");
+        }
+    }
+}

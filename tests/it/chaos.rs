@@ -6,7 +6,10 @@ mod distributed;
 
 use std::{env, sync::Arc, time::Duration};
 
-use coupon_tests::chaos::{self, Options, nemesis::Fault};
+use coupon_tests::chaos::{
+    self, Options,
+    nemesis::{Fault, HOLD},
+};
 
 use crate::harness::programs::quick;
 
@@ -24,6 +27,7 @@ fn options(distributed: bool, faults: &[Fault], seed: u64) -> Options {
         seed,
         faults: faults.to_vec(),
         calm: Duration::from_secs(if quick() { 1 } else { 2 }),
+        hold: HOLD,
         shoppers: 24,
         listener: Arc::new(|line| eprintln!("{line}")),
     }

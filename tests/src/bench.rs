@@ -20,7 +20,6 @@ pub mod mysql;
 pub mod open;
 mod orders;
 pub mod ports;
-pub mod redis;
 pub mod report;
 mod rss;
 pub mod selection;

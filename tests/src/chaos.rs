@@ -45,6 +45,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Of the calm before and after each fault.
     pub calm: Duration,
+    /// How long something stays broken that has no time of its own.
+    pub hold: Duration,
     /// Shoppers at once, in rounds with a closed loop.
     pub shoppers: usize,
     /// Told about every step.
@@ -72,7 +74,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         Ground::embedded(&Start::default()).await?
     };
     let mut random = StdRng::seed_from_u64(options.seed);
-    let mut nemesis = Nemesis::new(StdRng::seed_from_u64(random.random()), sabotaged_binary());
+    let choices = StdRng::seed_from_u64(random.random());
+    let mut nemesis = Nemesis::new(choices, sabotaged_binary(), options.hold);
     let mut report = Report::new(options.seed, options.distributed);
     let mut waiting: Vec<Fault> = Vec::new();
     loop {

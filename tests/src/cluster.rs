@@ -13,6 +13,7 @@ use toml::{Table, Value};
 
 use crate::{
     process::{ServerOptions, ServerProcess, server_binary},
+    redis,
     services::{Addresses, FreshDatabases},
 };
 
@@ -112,7 +113,7 @@ impl Node {
 }
 
 /// A running cluster. Its processes are killed when it is dropped; [`Cluster::stop`] drains them and
-/// drops the databases too.
+/// drops their data too.
 #[derive(Debug)]
 pub struct Cluster {
     /// Nodes that serve.
@@ -121,6 +122,9 @@ pub struct Cluster {
     pub workers: Vec<Node>,
     /// The databases.
     pub databases: FreshDatabases,
+    redis_nodes: Vec<String>,
+    /// How its keys and its topic begin.
+    name: String,
     folder: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -166,10 +170,12 @@ impl Cluster {
             apis: Vec::new(),
             workers: Vec::new(),
             databases,
+            redis_nodes: options.addresses.redis_nodes.clone(),
+            name: unique_name(),
             folder,
             _temporary: temporary,
         };
-        cluster.write_configurations(options, &unique_name())?;
+        cluster.write_configurations(options, &cluster.name)?;
         Ok(cluster)
     }
 
@@ -288,13 +294,22 @@ impl Cluster {
         Ok(())
     }
 
-    /// Drains every node and drops the databases.
+    /// Drops the databases and deletes the keys.
     ///
     /// # Errors
-    /// When a node does not stop cleanly, or a database cannot be dropped.
+    /// When a store does not answer.
+    pub async fn drop_data(&self) -> anyhow::Result<()> {
+        let dropped = self.databases.drop_all().await;
+        redis::delete_keys(&self.redis_nodes, &self.name).await.and(dropped)
+    }
+
+    /// Drains every node and drops its data.
+    ///
+    /// # Errors
+    /// When a node does not stop cleanly, or its data cannot be dropped.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.drain().await?;
-        self.databases.drop_all().await
+        self.drop_data().await
     }
 }
 

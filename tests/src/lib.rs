@@ -7,5 +7,6 @@ pub mod cluster;
 pub mod demo;
 pub mod platform;
 pub mod process;
+pub mod redis;
 pub mod replay;
 pub mod services;

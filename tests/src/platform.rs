@@ -101,7 +101,7 @@ impl Platform {
             Self::Distributed(mut cluster) => {
                 let stopped = cluster.drain().await;
                 let (success, output) = cluster.command("audit").await?;
-                cluster.databases.drop_all().await?;
+                cluster.drop_data().await?;
                 Ok((stopped, Audit { success, output }))
             }
         }

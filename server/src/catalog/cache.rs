@@ -127,19 +127,20 @@ impl TemplateCache {
         self.stale_served.load(Ordering::Relaxed)
     }
 
-    /// From memory if it is there and not too old.
+    /// From memory if it is there and not too old. What reads is boxed, so that the future of a call
+    /// that does not stays small: it is moved several times on its way to the task.
     pub(super) async fn get(
         self: &Arc<Self>,
         id: TemplateId,
     ) -> Result<Option<Arc<Template>>, CatalogError> {
-        let Some(held) = self.held.get(&id).await else { return self.load(id).await };
+        let Some(held) = self.held.get(&id).await else { return Box::pin(self.load(id)).await };
         let seen = held.seen();
         if seen.at.elapsed() * 2 < self.limits.ttl {
             return Ok(Some(seen.template));
         }
         let unconfirmed = seen.at.max(self.polled().unwrap_or(seen.at)).elapsed();
         if unconfirmed >= self.limits.stale_max {
-            return self.read_again(id, &held).await;
+            return Box::pin(self.read_again(id, &held)).await;
         }
         if unconfirmed >= self.limits.ttl {
             self.stale_served.fetch_add(1, Ordering::Relaxed);
@@ -154,8 +155,8 @@ impl TemplateCache {
         id: TemplateId,
     ) -> Result<Option<Arc<Template>>, CatalogError> {
         match self.held.get(&id).await {
-            Some(held) => self.read_again(id, &held).await,
-            None => self.load(id).await,
+            Some(held) => Box::pin(self.read_again(id, &held)).await,
+            None => Box::pin(self.load(id)).await,
         }
     }
 

@@ -19,7 +19,7 @@ pub struct MysqlConfig {
     /// none.
     pub replica_urls: Vec<String>,
     /// Groups of claims in flight per shard, those of one bucket never overlapping, and as many of
-    /// commands on redemptions. Each has two connections of its own. Default 4.
+    /// commands on redemptions. Each has two connections of its own. Default 2.
     pub claim_lanes: usize,
     /// Connections to each primary beside those of the lanes. Default 8.
     pub connections: u32,
@@ -51,7 +51,7 @@ impl Default for MysqlConfig {
             meta_url: String::new(),
             shard_urls: Vec::new(),
             replica_urls: Vec::new(),
-            claim_lanes: 4,
+            claim_lanes: 2,
             connections: 8,
             connect_timeout_ms: 2_000,
             acquire_timeout_ms: 2_000,

@@ -32,6 +32,8 @@ pub struct RedisConfig {
     pub queue_max: usize,
     /// Claims of one script call. Default 256.
     pub batch_max: usize,
+    /// Script calls under way at one primary: what waits meanwhile travels together. Default 1.
+    pub calls_max: usize,
     /// Failures in a row after which a primary is left alone for a while. Default 5.
     pub breaker_failures: u32,
     /// How long a failing primary is left alone before it is tried again, in milliseconds. Default
@@ -52,6 +54,7 @@ impl Default for RedisConfig {
             connect_timeout_ms: 500,
             queue_max: 10_000,
             batch_max: 256,
+            calls_max: 1,
             breaker_failures: 5,
             breaker_open_ms: 1_000,
         }
@@ -96,6 +99,7 @@ impl RedisConfig {
         checks.within("redis.connect_timeout_ms", self.connect_timeout_ms, 10, 60_000);
         checks.within("redis.queue_max", self.queue_max, 100, 1_000_000);
         checks.within("redis.batch_max", self.batch_max, 1, 1_000);
+        checks.within("redis.calls_max", self.calls_max, 1, 1_000);
         checks.within("redis.breaker_failures", self.breaker_failures, 1, 1_000);
         checks.within("redis.breaker_open_ms", self.breaker_open_ms, 10, 600_000);
     }

@@ -1,9 +1,11 @@
 //! What only real servers show of the ledger on MySQL: links that break around a COMMIT, servers that
-//! stand still, rows that somebody else holds, nodes that write the same rows, and migrations.
+//! stand still, rows that somebody else holds, nodes that write the same rows, what a sweep reads, and
+//! migrations.
 
 mod links;
 mod migrations;
 mod rivals;
+mod sweeps;
 
 use coupon_server::ledger::{GiveCommand, Given, LedgerError, NotGiven};
 

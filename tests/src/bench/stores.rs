@@ -4,8 +4,8 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{cpu, redis};
-use crate::services::Addresses;
+use super::cpu;
+use crate::{redis, services::Addresses};
 
 /// Process ids of the stores, as far as they run on this machine.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,8 @@ impl Stores {
                 stores.mysql.push(pid);
             }
         }
-        for node in redis::nodes(&addresses.redis_nodes).await? {
+        let peers = redis::peers_of_any(&addresses.redis_nodes).await?;
+        for node in peers.iter().filter(|peer| !peer.failed) {
             let pid = port_pid(node.port)
                 .with_context(|| format!("no local process of redis on port {}", node.port))?;
             let list = if node.primary { &mut stores.redis } else { &mut stores.redis_replicas };
@@ -189,7 +190,10 @@ fn inode_pid(inode: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::unix::net::{UnixListener, UnixStream}};
+    use std::{
+        net::TcpListener,
+        os::unix::net::{UnixListener, UnixStream},
+    };
 
     use super::*;
 

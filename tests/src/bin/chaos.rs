@@ -8,7 +8,7 @@ use clap::Parser;
 use coupon_tests::chaos::{
     self, Options,
     control::{self, ControlOptions, Sabotage, expect_caught},
-    nemesis::Fault,
+    nemesis::{Fault, HOLD},
 };
 
 #[global_allocator]
@@ -32,6 +32,9 @@ struct Args {
     /// Seconds of calm before and after each fault.
     #[arg(long, default_value_t = 4)]
     calm: u64,
+    /// Seconds for which something stays broken that has no time of its own, as a killed broker.
+    #[arg(long, default_value_t = HOLD.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    hold: u64,
     /// Shoppers at once.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     shoppers: u16,
@@ -86,6 +89,7 @@ async fn run(args: Args) -> anyhow::Result<bool> {
         seed,
         faults,
         calm: Duration::from_secs(args.calm),
+        hold: Duration::from_secs(args.hold),
         shoppers: usize::from(args.shoppers),
         listener: Arc::new(listener),
     };

@@ -69,5 +69,5 @@ async fn run(args: Args) -> anyhow::Result<()> {
     tokio::signal::ctrl_c().await?;
     println!("stopping");
     cluster.drain().await?;
-    cluster.databases.drop_all().await
+    cluster.drop_data().await
 }

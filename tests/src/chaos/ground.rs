@@ -1,7 +1,6 @@
 //! What is shaken: the platform, embedded or distributed, with every part within reach.
 
 mod field;
-mod redis;
 mod topic;
 
 use std::{

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How long something that is broken for no particular time stays so.
-const HOLD: Duration = Duration::from_secs(4);
+pub const HOLD: Duration = Duration::from_secs(4);
 /// How long a frozen node sleeps, longer than every lease and deadline.
 const NODE_FROZEN: Duration = Duration::from_secs(10);
 /// Longer than the time after which a Redis primary is taken for dead.
@@ -141,12 +141,13 @@ pub struct Nemesis {
     random: StdRng,
     /// The server with failpoints; `None` = nodes are killed at any point.
     failpoints: Option<PathBuf>,
+    hold: Duration,
 }
 
 impl Nemesis {
-    /// One whose choices follow from `random`.
-    pub fn new(random: StdRng, failpoints: Option<PathBuf>) -> Self {
-        Self { random, failpoints }
+    /// One whose choices follow from `random`; what has no time of its own stays broken for `hold`.
+    pub fn new(random: StdRng, failpoints: Option<PathBuf>, hold: Duration) -> Self {
+        Self { random, failpoints, hold }
     }
 
     /// Breaks, holds and mends. Answers what exactly was done.
@@ -174,7 +175,7 @@ impl Nemesis {
         let node = self.random.random_range(0..ground.endpoints().len());
         let Some(program) = self.failpoints.clone() else {
             ground.kill(node).await?;
-            sleep(HOLD / 2).await;
+            sleep(self.hold / 2).await;
             ground.restart(node, &Start::default()).await?;
             return Ok(format!("node {node} killed"));
         };
@@ -211,7 +212,7 @@ impl Nemesis {
             Fault::F6 => {
                 for _ in 0..3 {
                     field.tell_redis(&["FLUSHALL"]).await?;
-                    sleep(HOLD / 3).await;
+                    sleep(self.hold / 3).await;
                 }
                 Ok("flushed three times".to_owned())
             }
@@ -219,7 +220,7 @@ impl Nemesis {
                 field.tell_redis(&["SCRIPT", "FLUSH"]).await?;
                 let moved = field.move_slots(SLOTS_MOVED).await?;
                 field.tell_redis(&["SCRIPT", "FLUSH"]).await?;
-                sleep(HOLD / 2).await;
+                sleep(self.hold / 2).await;
                 ensure!(moved > 0, "no slot holds a key of the platform");
                 Ok(format!("scripts flushed twice, {moved} slots moved"))
             }
@@ -227,25 +228,25 @@ impl Nemesis {
             Fault::F11 => {
                 let before = field.cuts();
                 field.links(Mode::CutAfterCommit(COMMITS_CUT));
-                sleep(HOLD).await;
+                sleep(self.hold).await;
                 field.links(Mode::Pass);
                 let cut = field.cuts() - before;
                 ensure!(cut > 0, "no commit was cut");
                 Ok(format!("{cut} commits cut"))
             }
             Fault::F12 => {
-                let rounds = conflict::storm(field, stage, HOLD).await?;
+                let rounds = conflict::storm(field, stage, self.hold).await?;
                 Ok(format!("{rounds} conflicting transactions"))
             }
             Fault::F13 => {
                 field.link(LAST_PRIMARY, Mode::Cut);
-                sleep(HOLD).await;
+                sleep(self.hold).await;
                 field.link(LAST_PRIMARY, Mode::Pass);
                 Ok(format!("primary {LAST_PRIMARY} unreachable"))
             }
             Fault::F15 => {
                 field.services.pulsar().kill().await?;
-                sleep(HOLD).await;
+                sleep(self.hold).await;
                 field.services.pulsar().restart().await?;
                 Ok("broker killed and started".to_owned())
             }
@@ -253,7 +254,7 @@ impl Nemesis {
                 let mut messages = 0;
                 for _ in 0..3 {
                     messages = field.repeat_alarms().await?;
-                    sleep(HOLD / 3).await;
+                    sleep(self.hold / 3).await;
                 }
                 ensure!(messages > 0, "there are no alarms to repeat");
                 Ok(format!("{messages} alarms delivered again, three times"))
@@ -262,7 +263,7 @@ impl Nemesis {
                 let mut lost = 0;
                 for _ in 0..8 {
                     lost += field.lose_alarms().await?;
-                    sleep(HOLD / 8).await;
+                    sleep(self.hold / 8).await;
                 }
                 Ok(format!("{lost} alarms lost"))
             }
@@ -274,7 +275,7 @@ impl Nemesis {
         let node = field.services.redis(index);
         if fault == Fault::F3 {
             node.kill().await?;
-            sleep(HOLD).await;
+            sleep(self.hold).await;
             node.restart().await?;
         } else {
             node.pause()?;
@@ -290,7 +291,7 @@ impl Nemesis {
         let node = field.services.mysql(self.random.random_range(0..primaries));
         if fault == Fault::F9 {
             node.kill().await?;
-            sleep(HOLD / 2).await;
+            sleep(self.hold / 2).await;
             Box::pin(node.restart()).await?;
         } else {
             node.pause()?;

@@ -1,5 +1,5 @@
 //! What arrives for one bucket while a call is in flight travels in the next one; nothing waits for a
-//! timer. One call per bucket is in flight at a time, those of different buckets are pipelined.
+//! timer. One call per bucket is in flight at a time, and few at one primary; those are pipelined.
 
 use std::{
     collections::VecDeque,
@@ -161,6 +161,7 @@ impl Combiner {
 
     async fn run(self: Arc<Self>) {
         loop {
+            let turn = self.shared.cluster.turn(self.keys.slot).await;
             let group = {
                 let mut queue = self.queue();
                 let group = take(&mut queue, self.shared.batch_max);
@@ -170,7 +171,11 @@ impl Combiner {
             if group.is_empty() {
                 return;
             }
-            if !self.send(group).await {
+            let goes_on = match turn {
+                Ok(_turn) => self.send(group).await,
+                Err(failure) => self.give_up(group, &failure),
+            };
+            if !goes_on {
                 return;
             }
         }

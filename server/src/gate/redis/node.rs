@@ -4,7 +4,7 @@
 //! which takes as long as a failover does, no command for any other node is written. A client per node
 //! keeps them apart; where slots live and redirections are [`super::cluster`]'s work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -17,6 +17,7 @@ use fred::{
     },
     util::sha1_hash,
 };
+use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
 use crate::config::RedisConfig;
@@ -88,6 +89,8 @@ pub(super) struct Node {
     /// `host:port`.
     pub(super) address: String,
     pub(super) breaker: Breaker,
+    /// One for each script call that may be under way.
+    pub(super) turns: Arc<Semaphore>,
     clients: Vec<Client>,
 }
 
@@ -107,7 +110,8 @@ impl Node {
             drop(client.connect());
         }
         let breaker = Breaker::new(config.breaker_failures, config.breaker_open());
-        Ok(Self { address: address.to_owned(), breaker, clients })
+        let turns = Arc::new(Semaphore::new(config.calls_max));
+        Ok(Self { address: address.to_owned(), breaker, turns, clients })
     }
 
     /// Carries a command out on the connection of `lane`: those of one lane keep their order.

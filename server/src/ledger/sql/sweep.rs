@@ -1,6 +1,6 @@
 //! Sweeps: letting the stored status catch up with the time, one bounded chunk at a time.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use coupon_domain::{
     book::{Operation, OperationKind},
@@ -20,6 +20,9 @@ use crate::{
     mint::Mint,
 };
 
+/// The least step of time that is stored.
+const MS: Duration = Duration::from_millis(1);
+
 /// AVAILABLE -> EXPIRED for one chunk of the coupons whose validity ended in `minute`, in closed
 /// ranges of (valid_until, coupon_id). Logs one row per template with its count.
 pub(super) async fn expire(
@@ -35,8 +38,8 @@ pub(super) async fn expire(
     let last = last.min(at);
     let (from, from_id) = after.unwrap_or((first, 0));
     let tx = db.begin().await?;
-    let mut range: Vec<Value> =
-        vec![from.as_millis().into(), last.as_millis().into(), from.as_millis().into()];
+    let bounds = [from, last.plus(MS), from].map(|bound| Value::from(bound.as_millis()));
+    let mut range = Vec::from(bounds);
     range.extend(is_mysql(&tx).then(|| Value::from(from.as_millis())));
     range.extend([from_id.into(), limit.into()]);
     let rows = query(
@@ -44,12 +47,13 @@ pub(super) async fn expire(
         dialect(
             &tx,
             "SELECT valid_until, coupon_id, template_id FROM coupon \
-             WHERE valid_until BETWEEN ? AND ? AND (valid_until, coupon_id) > (?, ?) \
+             WHERE valid_until >= ? AND valid_until < ? AND (valid_until, coupon_id) > (?, ?) \
              AND status = 0 ORDER BY valid_until, coupon_id LIMIT ?",
-            // The bounds are such that its planner enters the index at the cursor.
+            // The bounds are such that its planner enters the index at the cursor and stops at the
+            // limit: two that can be equal would make it sort all that is left.
             "SELECT valid_until, coupon_id, template_id FROM coupon \
              FORCE INDEX (coupon_valid_until) \
-             WHERE valid_until BETWEEN ? AND ? \
+             WHERE valid_until >= ? AND valid_until < ? \
              AND (valid_until > ? OR (valid_until = ? AND coupon_id > ?)) \
              AND status = 0 ORDER BY valid_until, coupon_id LIMIT ? FOR UPDATE",
         ),

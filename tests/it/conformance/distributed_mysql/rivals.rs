@@ -15,8 +15,8 @@ use crate::conformance::{
 
 /// Databases that several nodes work on; each opening is one more node.
 #[derive(Clone)]
-struct Shared {
-    mysql: Arc<MySql>,
+pub(super) struct Shared {
+    pub(super) mysql: Arc<MySql>,
     nodes: Arc<std::sync::atomic::AtomicU8>,
 }
 
@@ -38,13 +38,13 @@ impl LedgerUnderTest for Shared {
 }
 
 impl Shared {
-    async fn of(shards: usize) -> Self {
+    pub(super) async fn of(shards: usize) -> Self {
         let mut mysql = MySql::sharded(shards).await.expect("databases");
         mysql.config.mysql.lock_wait_s = 1;
         Self { mysql: Arc::new(mysql), nodes: Arc::default() }
     }
 
-    async fn node(&self) -> World {
+    pub(super) async fn node(&self) -> World {
         World::start(Box::new(self.clone()), DEFAULT, None, None).await
     }
 }

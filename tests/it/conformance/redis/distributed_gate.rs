@@ -129,6 +129,59 @@ async fn two_nodes_share_the_stock() {
     .await;
 }
 
+/// Script calls that the nodes have carried out.
+async fn script_calls(nodes: &Nodes) -> u64 {
+    let mut calls = 0;
+    for node in &nodes.0 {
+        let Answer::Text(said) = node.say("INFO commandstats").await else { continue };
+        let said = String::from_utf8_lossy(&said);
+        let of = said.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let count = of.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        calls += count.unwrap_or_default();
+    }
+    calls
+}
+
+// What waits for its turn at a primary travels together, and nobody is left behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_share_calls() {
+    let nodes = Nodes::start(false).await;
+    let at = gate_with(&RedisConfig { calls_max: 1, ..config(nodes.addresses()) }).await;
+    let template = at.loaded(wide(2_000)).await;
+    let before = script_calls(&nodes).await;
+    let claims = (1..=1_500).map(|user| at.admit(&template, user, "r"));
+    let verdicts = join_all(claims).await;
+    let admitted = verdicts.iter().filter(|verdict| **verdict == Verdict::Admitted).count();
+    assert_eq!(admitted, 1_500);
+    let calls = script_calls(&nodes).await - before;
+    assert!(calls < 500, "{calls} calls for 1500 claims at once");
+}
+
+// Buckets that wait behind a call that is not answered wait no longer than that call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_long_for_a_turn() {
+    let nodes = Nodes::start(false).await;
+    let settings = RedisConfig {
+        command_timeout_ms: 300,
+        breaker_failures: 1_000,
+        calls_max: 1,
+        ..config(nodes.addresses())
+    };
+    let at = gate_with(&settings).await;
+    let template = at.loaded(wide(4_000)).await;
+    let owners = owners(&nodes, &settings, &template).await;
+    let frozen = (0_u16..).zip(&owners).filter(|(_, owner)| **owner == 0).map(|(bucket, _)| bucket);
+    let users: Vec<i64> = frozen.flat_map(|bucket| users_of_bucket(BUCKETS, bucket, 5)).collect();
+    nodes.0[0].signal("-STOP");
+    let began = Instant::now();
+    let claims = users.iter().map(|user| at.admit(&template, *user, "r"));
+    for verdict in join_all(claims).await {
+        assert_eq!(verdict, Verdict::Dry);
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    nodes.0[0].signal("-CONT");
+}
+
 // A unit may be set aside for a claim whose call was not answered; it is found again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_primary_loses_no_unit() {

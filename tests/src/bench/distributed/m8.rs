@@ -4,7 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -14,21 +14,35 @@ use super::{
         load::{Budget, warm_up},
         m8::sync_p50,
         open::Schedule,
-        redis::round_trip_p50,
         report::{Bound, Row, Runs},
         server::check_load,
-        stats::median,
+        stats::{median, quantile},
         workload::{FreshClaims, template},
     },
     Distributed, PLENTY,
     m4::keep,
     stand::Stand,
 };
+use crate::redis::Connection;
+
+const ROUND_TRIPS: usize = 2_000;
 
 pub(super) async fn measure(bench: &Distributed, name: &str) -> anyhow::Result<Row> {
     let mut stand = Stand::start(&bench.addresses, 1, &[]).await?;
     let outcome = run(bench, &mut stand, name).await;
     stand.conclude(outcome).await
+}
+
+/// Median time of one question to Redis and its answer.
+async fn round_trip_p50(address: &str) -> anyhow::Result<Duration> {
+    let mut connection = Connection::open(address).await?;
+    let mut samples = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let start = Instant::now();
+        connection.ask(&["PING"]).await?;
+        samples.push(u32::try_from(start.elapsed().as_nanos()).unwrap_or(u32::MAX));
+    }
+    Ok(Duration::from_nanos(quantile(&mut samples, 0.5).into()))
 }
 
 async fn run(bench: &Distributed, stand: &mut Stand, name: &str) -> anyhow::Result<Row> {

@@ -166,7 +166,7 @@ impl Stand {
             anyhow::Ok(())
         };
         let ended = ended.await;
-        let dropped = cluster.databases.drop_all().await;
+        let dropped = cluster.drop_data().await;
         ended.and(dropped).map(|()| value)
     }
 }
@@ -175,5 +175,5 @@ impl Stand {
 async fn discard(mut cluster: Cluster) {
     // Whatever goes wrong here hides what has gone wrong before.
     let _ = cluster.drain().await;
-    let _ = cluster.databases.drop_all().await;
+    let _ = cluster.drop_data().await;
 }

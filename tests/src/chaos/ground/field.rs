@@ -1,6 +1,9 @@
 //! The distributed platform on stores that nobody else uses, every link to a database through a proxy.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 use rand::Rng as _;
@@ -10,16 +13,19 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::{redis, topic::Topic, wait_until};
+use super::{topic::Topic, wait_until};
 use crate::{
     chaos::proxy::{Mode, Proxy},
     cluster::{Cluster, ClusterOptions},
     process::ServerProcess,
+    redis::{self, Connection},
     services::{Addresses, Options, Services},
 };
 
 /// How long the Redis Cluster may take to be whole again.
 const REDIS_WHOLE: Duration = Duration::from_secs(60);
+/// How long it may take until a template's gate is loaded.
+const KEYS: Duration = Duration::from_secs(30);
 /// An alarm is due at the end of its minute, then come the sweeper's grace and its interval.
 const SWEPT: Duration = Duration::from_secs(120);
 /// `redemption.state` of a lock that holds.
@@ -126,18 +132,19 @@ impl Field {
         self.proxies.iter().map(Proxy::cuts).sum()
     }
 
-    /// The port of a Redis node that is up and answers.
-    async fn redis_witness(&self) -> anyhow::Result<u16> {
+    /// The address of a Redis node that is up and answers.
+    async fn redis_witness(&self) -> anyhow::Result<String> {
         for node in (0..self.services.redis_len()).map(|index| self.services.redis(index)) {
-            if !node.is_paused() && redis::ask(node.port, &["PING"]).await.is_ok() {
-                return Ok(node.port);
+            let address = redis::local(node.port);
+            if !node.is_paused() && redis::ask(&address, &["PING"]).await.is_ok() {
+                return Ok(address);
             }
         }
         anyhow::bail!("no redis node answers")
     }
 
     async fn primaries(&self) -> anyhow::Result<Vec<redis::Peer>> {
-        let peers = redis::peers(self.redis_witness().await?).await?;
+        let peers = redis::peers(&self.redis_witness().await?).await?;
         Ok(peers.into_iter().filter(|peer| peer.primary && !peer.failed).collect())
     }
 
@@ -158,12 +165,12 @@ impl Field {
     /// Waits until every slot of Redis is served by primaries that answer.
     pub(in crate::chaos) async fn redis_whole(&self) -> anyhow::Result<()> {
         wait_until("every slot of redis is served", REDIS_WHOLE, async || {
-            let port = self.redis_witness().await?;
-            if !redis::is_ok(port).await? {
+            let witness = self.redis_witness().await?;
+            if !redis::is_ok(&witness).await? {
                 return Ok(false);
             }
-            for peer in redis::peers(port).await? {
-                if peer.primary && !peer.slots.is_empty() && !redis::is_ok(peer.port).await? {
+            for peer in redis::peers(&witness).await? {
+                if peer.primary && !peer.slots.is_empty() && !redis::is_ok(&peer.address).await? {
                     return Ok(false);
                 }
             }
@@ -175,7 +182,7 @@ impl Field {
     /// Sends the same command to every Redis primary.
     pub(in crate::chaos) async fn tell_redis(&self, words: &[&str]) -> anyhow::Result<()> {
         for primary in self.primaries().await? {
-            redis::ask(primary.port, words).await?;
+            redis::ask(&primary.address, words).await?;
         }
         Ok(())
     }
@@ -185,24 +192,33 @@ impl Field {
     pub(in crate::chaos) async fn move_slots(&self, count: usize) -> anyhow::Result<usize> {
         let primaries = self.primaries().await?;
         ensure!(primaries.len() > 1, "redis has one primary, slots have nowhere to go");
-        let mut slots = Vec::new();
-        for primary in &primaries {
-            let pattern = format!("{}*", self.key_prefix);
-            for key in redis::ask(primary.port, &["KEYS", &pattern]).await?.texts() {
-                let slot = redis::ask(primary.port, &["CLUSTER", "KEYSLOT", &key]).await?.texts();
-                slots.extend(slot.first().and_then(|slot| slot.parse::<u16>().ok()));
-            }
-        }
-        slots.sort_unstable();
-        slots.dedup();
-        slots.truncate(count);
-        for slot in &slots {
+        wait_until("redis holds a key of the platform", KEYS, async || {
+            Ok(!self.slots_in_use(&primaries).await?.is_empty())
+        })
+        .await?;
+        let slots = self.slots_in_use(&primaries).await?;
+        let moved = count.min(slots.len());
+        for slot in slots.iter().take(count) {
             let from = primaries.iter().position(|peer| peer.owns(*slot));
             let from = from.context("a slot is nobody's")?;
             let to = &primaries[(from + 1) % primaries.len()];
             redis::migrate(*slot, &primaries[from], to).await?;
         }
-        Ok(slots.len())
+        Ok(moved)
+    }
+
+    /// Slots that hold keys of this platform.
+    async fn slots_in_use(&self, primaries: &[redis::Peer]) -> anyhow::Result<BTreeSet<u16>> {
+        let pattern = format!("{}*", self.key_prefix);
+        let mut slots = BTreeSet::new();
+        for primary in primaries {
+            let mut connection = Connection::open(&primary.address).await?;
+            for key in connection.ask(&["KEYS", &pattern]).await?.texts() {
+                let slot = connection.ask(&["CLUSTER", "KEYSLOT", &key]).await?.texts();
+                slots.extend(slot.first().and_then(|slot| slot.parse::<u16>().ok()));
+            }
+        }
+        Ok(slots)
     }
 
     /// Delivers every alarm again; answers how many messages there are.

@@ -10,7 +10,11 @@ use tokio::{
     time::timeout,
 };
 
+use super::wait_until;
+
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take until the topic is used.
+const IN_USE: Duration = Duration::from_secs(60);
 
 /// A topic and the subscription of the workers.
 #[derive(Clone, Debug)]
@@ -29,19 +33,38 @@ impl Topic {
         Ok(format!("/admin/v2/persistent/{rest}"))
     }
 
+    /// Waits until a worker is subscribed and a message is stored: after the broker was away, and at
+    /// the beginning, that takes a moment.
+    async fn in_use(&self) -> anyhow::Result<()> {
+        let path = self.path()?;
+        wait_until("a worker is subscribed to the alarms", IN_USE, async || {
+            let stats = self.call("GET", &format!("{path}/stats")).await?;
+            let consumers = stats["subscriptions"][&self.subscription]["consumers"].as_array();
+            Ok(consumers.is_some_and(|list| !list.is_empty()) && self.stored().await? > 0)
+        })
+        .await
+    }
+
+    /// Messages that the broker still has.
+    async fn stored(&self) -> anyhow::Result<u64> {
+        let stats = self.call("GET", &format!("{}/internalStats", self.path()?)).await?;
+        Ok(stats["numberOfEntries"].as_u64().unwrap_or_default())
+    }
+
     /// Delivers everything again that was delivered before, behind what waits now: duplicates, in
     /// another order. Answers how many messages there are.
     pub(super) async fn deliver_again(&self) -> anyhow::Result<u64> {
-        let path = self.path()?;
+        self.in_use().await?;
         // Instants before the first message are the first message.
-        let back = format!("{path}/subscription/{}/resetcursor/1", self.subscription);
+        let subscription = &self.subscription;
+        let back = format!("{}/subscription/{subscription}/resetcursor/1", self.path()?);
         self.call("POST", &back).await?;
-        let stats = self.call("GET", &format!("{path}/stats")).await?;
-        Ok(stats["msgInCounter"].as_u64().unwrap_or_default())
+        self.stored().await
     }
 
     /// Loses everything that waits to be delivered. Answers how many messages that was.
     pub(super) async fn lose(&self) -> anyhow::Result<u64> {
+        self.in_use().await?;
         let path = self.path()?;
         let stats = self.call("GET", &format!("{path}/stats")).await?;
         let waiting = stats["subscriptions"][&self.subscription]["msgBacklog"].as_u64();
