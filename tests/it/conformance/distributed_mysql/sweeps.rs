@@ -36,7 +36,7 @@ async fn a_sweep_reads_what_it_changes() {
     let template = node.publish(Offer { total: COUPONS, window, ..Offer::default() }).await;
     let ledger = Arc::clone(node.ledger());
     let given =
-        join_all((0..COUPONS).map(|user| ledger.give(vec![node.claim(&template, user, "r")])));
+        join_all((1..=COUPONS).map(|user| ledger.give(vec![node.claim(&template, user, "r")])));
     assert!(given.await.iter().flatten().all(Result::is_ok));
     node.pass(DAY);
     let before = rows_read(db).await;
