@@ -1,5 +1,5 @@
 //! M4 and M5: durable wins on one hot template over gRPC, on one primary, against the textbook
-//! transaction on the same table and against the figure that primaries are usually sized by.
+//! transaction on the same table and against the figure that primaries are usually sized by (R12).
 
 use std::sync::{Arc, atomic::AtomicU64};
 
