@@ -34,7 +34,7 @@ pub struct RedisConfig {
     pub batch_max: usize,
     /// Script calls under way at one primary: what waits meanwhile travels together. Default 1.
     pub calls_max: usize,
-    /// Failures in a row after which a primary is left alone for a while. Default 5.
+    /// Failures in a row after which a primary is left alone for a while. Default 2.
     pub breaker_failures: u32,
     /// How long a failing primary is left alone before it is tried again, in milliseconds. Default
     /// 1000.
@@ -55,7 +55,7 @@ impl Default for RedisConfig {
             queue_max: 10_000,
             batch_max: 256,
             calls_max: 1,
-            breaker_failures: 5,
+            breaker_failures: 2,
             breaker_open_ms: 1_000,
         }
     }

@@ -9,7 +9,7 @@ use fred::prelude::{Error, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
-    time::{timeout, timeout_at},
+    time::timeout_at,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +34,10 @@ pub(super) type Turn = OwnedSemaphorePermit;
 /// Why a call came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was not sent.
+    /// It was not sent: nobody serves the slot, or its primary is left alone.
     NotSent,
+    /// It was not sent: those before it took all the time there is.
+    Busy,
     /// Nobody knows whether it was carried out.
     Silent,
     /// It was refused, without effect, for a reason that passes.
@@ -98,18 +100,24 @@ impl Cluster {
     }
 
     /// Waits until a script call for a slot may begin. Few are under way at one primary: what waits
-    /// meanwhile travels together, which is cheaper for both sides than many small calls.
+    /// meanwhile travels together, which is cheaper for both sides than many small calls. Who waits
+    /// in vain says nothing about the primary: that is for those whose calls it does not answer.
     pub(super) async fn turn(&self, slot: u16) -> Result<Turn, Failure> {
-        let node = self.slots().owner(slot).filter(|node| !node.breaker.is_open());
-        let Some(node) = node else {
-            self.look.notify_one();
-            return Err(Failure::NotSent);
-        };
-        let turn = Arc::clone(&node.turns).acquire_owned();
-        match timeout(self.config.command_timeout(), turn).await {
-            Ok(Ok(turn)) => Ok(turn),
-            // Those before it are not answered.
-            _ => Err(self.failed(&node, Failure::NotSent)),
+        let until = tokio::time::Instant::now() + self.config.command_timeout();
+        loop {
+            let Some(node) = self.slots().owner(slot) else {
+                self.look.notify_one();
+                return Err(Failure::NotSent);
+            };
+            if node.breaker.is_open() {
+                return Err(Failure::NotSent);
+            }
+            let turn = timeout_at(until, Arc::clone(&node.turns).acquire_owned()).await;
+            let Ok(Ok(turn)) = turn else { return Err(Failure::Busy) };
+            // The slot may have moved while this was waiting.
+            if self.slots().owner(slot).is_some_and(|owner| Arc::ptr_eq(&owner, &node)) {
+                return Ok(turn);
+            }
         }
     }
 

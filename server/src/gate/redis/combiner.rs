@@ -67,6 +67,12 @@ struct Queue {
     running: bool,
 }
 
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.ops.is_empty() && self.claims.is_empty() && self.looks.is_empty()
+    }
+}
+
 /// The queue of a bucket.
 pub(super) struct Combiner {
     shared: Arc<Shared>,
@@ -159,18 +165,17 @@ impl Combiner {
         }
     }
 
+    /// Whether anything waits; if not, the next to come starts a task again.
+    fn is_wanted(&self) -> bool {
+        let mut queue = self.queue();
+        queue.running = !queue.is_empty();
+        queue.running
+    }
+
     async fn run(self: Arc<Self>) {
-        loop {
+        while self.is_wanted() {
             let turn = self.shared.cluster.turn(self.keys.slot).await;
-            let group = {
-                let mut queue = self.queue();
-                let group = take(&mut queue, self.shared.batch_max);
-                queue.running = !group.is_empty();
-                group
-            };
-            if group.is_empty() {
-                return;
-            }
+            let group = take(&mut self.queue(), self.shared.batch_max);
             let goes_on = match turn {
                 Ok(_turn) => self.send(group).await,
                 Err(failure) => self.give_up(group, &failure),

@@ -108,10 +108,6 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn is_empty(&self) -> bool {
-        self.ops.is_empty() && self.claims.is_empty() && self.looks.is_empty()
-    }
-
     /// The arguments of the script.
     pub(super) fn args(&self) -> Vec<Value> {
         let limit = self.claims.first().map_or(0, |claim| claim.limit);

@@ -55,6 +55,7 @@ struct Stock {
 fn failed(failure: Failure) -> LedgerError {
     let why = match failure {
         Failure::NotSent => "its primary is being left alone".to_owned(),
+        Failure::Busy => "its primary has too much to do".to_owned(),
         Failure::Silent => "its primary did not answer".to_owned(),
         Failure::Refused(error) | Failure::Failed(error) => error,
     };

@@ -1,6 +1,6 @@
 //! Sweeps: letting the stored status catch up with the time, one bounded chunk at a time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use coupon_domain::{
     book::{Operation, OperationKind},
@@ -20,9 +20,6 @@ use crate::{
     mint::Mint,
 };
 
-/// The least step of time that is stored.
-const MS: Duration = Duration::from_millis(1);
-
 /// AVAILABLE -> EXPIRED for one chunk of the coupons whose validity ended in `minute`, in closed
 /// ranges of (valid_until, coupon_id). Logs one row per template with its count.
 pub(super) async fn expire(
@@ -38,8 +35,9 @@ pub(super) async fn expire(
     let last = last.min(at);
     let (from, from_id) = after.unwrap_or((first, 0));
     let tx = db.begin().await?;
-    let bounds = [from, last.plus(MS), from].map(|bound| Value::from(bound.as_millis()));
-    let mut range = Vec::from(bounds);
+    let behind = last.as_millis() + 1;
+    let mut range: Vec<Value> =
+        vec![from.as_millis().into(), behind.into(), from.as_millis().into()];
     range.extend(is_mysql(&tx).then(|| Value::from(from.as_millis())));
     range.extend([from_id.into(), limit.into()]);
     let rows = query(
