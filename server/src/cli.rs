@@ -50,7 +50,7 @@ enum Command {
     /// Serve the API until SIGTERM
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
-    /// Bring the data folder's schema up to date and end (serve does so too)
+    /// Bring every schema up to date and end (serve does so by itself where the data is one folder)
     Migrate(Settings),
     /// Print the effective configuration as TOML and say whether it can be served
     CheckConfig(Settings),
