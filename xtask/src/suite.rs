@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fmt,
-    io::{self, BufRead, BufReader, Write as _},
+    io::{self, BufRead, BufReader, Write},
     path::PathBuf,
     process::Stdio,
 };
@@ -141,7 +141,8 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
 
     let mut child = command.spawn().context("cannot start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output to read")?;
-    let Reader { totals, failures, .. } = pass_through(BufReader::new(output))?;
+    let Reader { totals, failures, .. } =
+        pass_through(BufReader::new(output), io::stdout().lock())?;
     let success = child.wait().context("cannot wait for `cargo test`")?.success();
     Ok(Outcome { totals, success, failures })
 }
@@ -170,13 +171,13 @@ fn starts_processes(args: &[OsString]) -> bool {
     !selects_packages(args) || words.any(|word| word.ends_with("coupon-tests"))
 }
 
-fn pass_through(mut output: impl BufRead) -> anyhow::Result<Reader> {
+/// Reads along while the output goes on to `to`.
+fn pass_through(mut output: impl BufRead, mut to: impl Write) -> anyhow::Result<Reader> {
     let mut reader = Reader::default();
-    let mut stdout = io::stdout().lock();
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).context("cannot read what `cargo test` says")? > 0 {
-        stdout.write_all(&line)?;
-        stdout.flush()?;
+        to.write_all(&line)?;
+        to.flush()?;
         reader.read(&String::from_utf8_lossy(&line));
         line.clear();
     }
@@ -207,7 +208,9 @@ mod tests {
     fn what_failed_tests_said_is_kept() {
         let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\n---- b stdout ----\n\
                     how\n\nfailures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n";
-        let reader = pass_through(said.as_bytes()).expect("readable");
+        let mut passed_on = Vec::new();
+        let reader = pass_through(said.as_bytes(), &mut passed_on).expect("readable");
+        assert_eq!(passed_on, said.as_bytes());
         assert_eq!(reader.failures, "---- a stdout ----\nwhy\n\n---- b stdout ----\nhow\n\n");
         assert_eq!(reader.totals, Totals { passed: 1, failed: 2, skipped: 0 });
     }
