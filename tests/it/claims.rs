@@ -7,20 +7,14 @@ mod restart;
 mod storm;
 mod stream;
 
-use std::future::Future;
-
 use coupon_client::{ClientError, CouponClient, v1};
-use futures::StreamExt as _;
 
 use crate::harness::{
-    self, START_MS,
+    self, START_MS, at_once,
     given::{claim, instant, rules, template, template_of},
 };
 
 type Claimed = Result<v1::ClaimResponse, ClientError>;
-
-/// Calls in flight at once.
-const IN_FLIGHT: usize = 64;
 
 /// Sends all of them, many at once; answers in the order of the requests.
 async fn claim_all(
@@ -32,16 +26,6 @@ async fn claim_all(
         async move { client.claim(request).await }
     }))
     .await
-}
-
-/// Runs all of them, many at once; answers in their order.
-async fn at_once<F>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    let calls = futures::stream::iter(calls).map(tokio::spawn).buffered(IN_FLIGHT);
-    calls.map(|call| call.expect("no panic")).collect().await
 }
 
 /// The coupon of a win.

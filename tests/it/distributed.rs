@@ -9,24 +9,18 @@ mod orders;
 mod reads;
 mod start;
 
-use std::future::Future;
-
 use coupon_client::{CouponClient, v1};
 use coupon_server::clock::wall_millis;
 use coupon_tests::{
     cluster::{Cluster, ClusterOptions, Node},
     services::Addresses,
 };
-use futures::StreamExt as _;
 use sqlx::{ConnectOptions as _, MySqlConnection, mysql::MySqlConnectOptions};
 
 use crate::harness::{
-    self,
+    self, at_once,
     given::{DAY, HOUR, claim, fixed, instant, rules, template_of},
 };
-
-/// Calls in flight at once.
-const IN_FLIGHT: usize = 64;
 
 /// A running cluster and a client of each of its first two API nodes; of the only one, when there is
 /// one.
@@ -83,16 +77,6 @@ type Claimed = Result<v1::ClaimResponse, coupon_client::ClientError>;
 
 fn options() -> ClusterOptions {
     ClusterOptions::new(Addresses::from_env().unwrap_or_else(|error| panic!("{error:#}")))
-}
-
-/// Runs all of them, many at once; answers in their order.
-async fn at_once<F>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    let calls = futures::stream::iter(calls).map(tokio::spawn).buffered(IN_FLIGHT);
-    calls.map(|call| call.expect("no panic")).collect().await
 }
 
 /// The id of a won coupon.

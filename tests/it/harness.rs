@@ -4,6 +4,7 @@ pub(crate) mod given;
 pub(crate) mod programs;
 
 use std::{
+    future::Future,
     net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
@@ -15,10 +16,24 @@ use coupon_server::{
     app::{self, Running},
     config::Config,
 };
+use futures::StreamExt as _;
 use tempfile::TempDir;
 
 /// When the test clock starts: 2026-01-01T00:00:00Z.
 pub(crate) const START_MS: i64 = 1_767_225_600_000;
+
+/// Calls of [`at_once`] under way.
+const IN_FLIGHT: usize = 64;
+
+/// Runs all of them, many at once; answers in their order.
+pub(crate) async fn at_once<F>(calls: impl IntoIterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    let calls = futures::stream::iter(calls).map(tokio::spawn).buffered(IN_FLIGHT);
+    calls.map(|call| call.expect("no panic")).collect().await
+}
 
 /// A running server and a client of it.
 pub(crate) struct Harness {

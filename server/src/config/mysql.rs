@@ -30,7 +30,7 @@ pub struct MysqlConfig {
     /// How long a statement may wait for a row lock, in seconds (`innodb_lock_wait_timeout`). Default 1.
     pub lock_wait_s: u32,
     /// How long a write transaction may stand still before the server ends it, in seconds, so that a
-    /// frozen node holds no row. Default 2.
+    /// frozen node holds no row. MySQL 8 ends any connection that lies idle for so long. Default 2.
     pub idle_transaction_s: u32,
     /// How long one statement may take before its connection is given up, in milliseconds. Default
     /// 5000.

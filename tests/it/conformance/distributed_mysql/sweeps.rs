@@ -53,13 +53,15 @@ async fn a_sweep_reads_what_it_changes() {
         }
     }
     assert_eq!(i64::try_from(changed), Ok(COUPONS));
-    match (counted, before, rows_read(db).await) {
-        (Ok(_), Some(before), Some(after)) => {
-            // Once to find it and once to change it, and a look behind the end of each chunk.
-            let read = after - before;
-            assert!(read <= 3 * COUPONS, "{read} rows read to change {COUPONS}");
-        }
-        counts => eprintln!("this server does not count the rows that it reads: {counts:?}"),
+    let after = rows_read(db).await;
+    if let (Ok(_), Some(before), Some(after)) = (&counted, before, after) {
+        // Once to find it and once to change it, and a look behind the end of each chunk.
+        let read = after - before;
+        assert!(read <= 3 * COUPONS, "{read} rows read to change {COUPONS}");
+    } else {
+        // MySQL has no such counter; MariaDB has, where the account may turn it on.
+        assert!(counted.is_err(), "rows read are counted, but not told: {before:?}, {after:?}");
+        eprintln!("this server does not count the rows that it reads, only the outcome was tested");
     }
     node.finish().await;
 }
