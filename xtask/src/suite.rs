@@ -47,6 +47,8 @@ struct Reader {
     failures: String,
     /// Within the part of a binary's output that shows what its failed tests said.
     in_failures: bool,
+    /// Within a backtrace, which is left out there: it is long, and its place has just been named.
+    in_backtrace: bool,
 }
 
 impl Reader {
@@ -57,7 +59,9 @@ impl Reader {
         } else if line.starts_with("failures:") || line.starts_with("test result: ") {
             self.in_failures = false;
         }
-        if self.in_failures {
+        let names_frames = line.starts_with("stack backtrace:");
+        self.in_backtrace = names_frames || (self.in_backtrace && line.starts_with("  "));
+        if self.in_failures && !self.in_backtrace {
             self.failures.push_str(line);
         }
     }
@@ -206,12 +210,16 @@ mod tests {
 
     #[test]
     fn what_failed_tests_said_is_kept() {
-        let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\n---- b stdout ----\n\
+        let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\
+                    stack backtrace:\n   0: x\n      at y\nnote: less\n\n---- b stdout ----\n\
                     how\n\nfailures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n";
         let mut passed_on = Vec::new();
         let reader = pass_through(said.as_bytes(), &mut passed_on).expect("readable");
         assert_eq!(passed_on, said.as_bytes());
-        assert_eq!(reader.failures, "---- a stdout ----\nwhy\n\n---- b stdout ----\nhow\n\n");
+        assert_eq!(
+            reader.failures,
+            "---- a stdout ----\nwhy\nnote: less\n\n---- b stdout ----\nhow\n\n"
+        );
         assert_eq!(reader.totals, Totals { passed: 1, failed: 2, skipped: 0 });
     }
 

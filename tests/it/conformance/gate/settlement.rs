@@ -156,7 +156,9 @@ pub(crate) async fn a_large_issue_proves_nothing_for_one(at: &mut GateWorld) {
     assert_eq!(refused(&large), Rejection::SoldOut);
     for user in [2, 3] {
         let verdict = at.admit(&template, user, "r").await;
-        assert!(matches!(verdict, Verdict::Admitted | Verdict::Dry), "{verdict:?}");
+        // A gate that saw the ledger move pieces may want to be loaded first.
+        let goes_on = matches!(verdict, Verdict::Admitted | Verdict::Dry | Verdict::NotLoaded);
+        assert!(goes_on, "{verdict:?}");
         let holds_unit = verdict == Verdict::Admitted;
         at.give(&template, user, "r", holds_unit).await.expect("won");
     }
