@@ -68,5 +68,5 @@ fn cart() -> v1::Cart {
         quantity: 1,
         amount_minor: 19_900,
     };
-    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line] }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line], ..v1::Cart::default() }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::{
     coupon::{Coupon, CouponStatus},
     ids::{CouponId, RedemptionId, TemplateId, UserId},
-    redemption::{Redemption, RestoredCoupon},
+    redemption::{Redemption, RefundAmounts, RequestMark, RestoredCoupon},
     time::{Minute, Timestamp},
 };
 
@@ -55,6 +55,10 @@ pub enum OperationKind {
     Void = 5,
     /// LOCKED -> AVAILABLE | EXPIRED because its time was over.
     Lapse = 6,
+    /// LOCKED | AVAILABLE | EXPIRED -> USED: an operator confirmed the order.
+    ForceConfirm = 7,
+    /// LOCKED -> AVAILABLE | EXPIRED: an operator cancelled the order.
+    ForceCancel = 8,
 }
 
 impl OperationKind {
@@ -101,13 +105,15 @@ impl Operation {
     }
 }
 
-/// A refund that was restored: UNIQUE (user, order, request id).
+/// A refund, whole or partial: UNIQUE (user, order, request id).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
     /// Of which redemption.
     pub redemption: RedemptionId,
-    /// Its idempotency key.
-    pub request_id: String,
+    /// Its idempotency key, and the fingerprint of its body.
+    pub request: RequestMark,
+    /// What it gave back.
+    pub amounts: RefundAmounts,
     /// What became of the coupons.
     pub coupons: Vec<RestoredCoupon>,
 }
@@ -148,7 +154,7 @@ impl Book {
 
     /// Enters a refund as loaded.
     pub fn load_refund(&mut self, refund: Refund) {
-        let key = (refund.redemption, refund.request_id.clone());
+        let key = (refund.redemption, refund.request.request_id.clone());
         self.refunds.insert(key, Entry { loaded: Some(refund.clone()), current: refund });
     }
 
@@ -169,9 +175,8 @@ impl Book {
     }
 
     /// What a refund did, if it was done.
-    pub fn refund(&self, redemption: RedemptionId, request_id: &str) -> Option<&[RestoredCoupon]> {
-        let entry = self.refunds.get(&(redemption, request_id.to_owned()))?;
-        Some(&entry.current.coupons)
+    pub fn refund(&self, redemption: RedemptionId, request_id: &str) -> Option<&Refund> {
+        self.refunds.get(&(redemption, request_id.to_owned())).map(|entry| &entry.current)
     }
 
     /// Stores a redemption.
@@ -206,15 +211,9 @@ impl Book {
     }
 
     /// Stores what a refund did.
-    pub(crate) fn put_refund(
-        &mut self,
-        redemption: RedemptionId,
-        request_id: String,
-        coupons: Vec<RestoredCoupon>,
-    ) {
-        let key = (redemption, request_id.clone());
-        let current = Refund { redemption, request_id, coupons };
-        self.refunds.insert(key, Entry { loaded: None, current });
+    pub(crate) fn put_refund(&mut self, refund: Refund) {
+        let key = (refund.redemption, refund.request.request_id.clone());
+        self.refunds.insert(key, Entry { loaded: None, current: refund });
     }
 
     /// Appends to the operation log.

@@ -9,6 +9,8 @@ pub struct Cart {
     pub currency: Currency,
     /// In the caller's order, which breaks ties of the split.
     pub lines: Vec<CartLine>,
+    /// The shipping charge, which is no line: only coupons that say so reach it.
+    pub shipping: Minor,
 }
 
 /// One line of a cart.

@@ -1,24 +1,34 @@
-//! What coupons take off a cart: one evaluator, shared by Quote and Lock.
+//! What coupons take off a cart: one evaluator, shared by Quote and Lock (R28, R47, R60).
 //!
-//! A coupon applies to its eligible lines, those in its scope. Its threshold is compared with their
-//! amounts before any coupon. Coupons used together apply one after the other, narrowest scope first
-//! and then by coupon id, each to what the earlier ones left of its eligible lines. A fixed amount is
-//! capped at what is left; a percentage takes its share of what is left, rounded down (the payable
-//! part is rounded up), then its cap. A discount is split over the eligible lines in proportion to
-//! what is left of them: largest remainder, ties to the earlier line.
+//! A coupon applies to its eligible lines: those in its scope that are not excluded and, if its rules
+//! say so, the shipping charge. Coupons used together apply one after the other, narrowest scope
+//! first, then by template, then by coupon, each to what the earlier ones left of its eligible lines.
+//! Its threshold is compared with their amounts before any coupon, or with what is left of them,
+//! whichever its rules say. A fixed amount is capped at what is left; a percentage takes its share of
+//! what is left, rounded down (the payable part is rounded up), then its cap. No coupon takes so much
+//! that the whole order pays less than the highest `min_payable` of those applied so far. A discount
+//! is split over the eligible lines in proportion to what is left of them: largest remainder, ties to
+//! the earlier line, the shipping charge last.
 
 mod apply;
+mod basket;
 mod search;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
+use self::{
+    apply::{Usable, apply, in_order_applied},
+    basket::Basket,
+};
 use crate::{
     CouponFault, Refusal, Rejection,
     cart::Cart,
-    evaluate::apply::{Usable, apply, in_order_applied},
     ids::{CouponId, TemplateId},
     money::{Currency, Minor},
-    template::{Rules, Stacking},
+    rules::{Rules, Stacking},
+    time::Timestamp,
 };
 
 /// A coupon considered for a cart.
@@ -28,7 +38,10 @@ pub struct Candidate<'a> {
     pub coupon: CouponId,
     /// Its template.
     pub template: TemplateId,
-    /// The rules it pins.
+    /// Until when it is valid. Decides nothing but which coupon of a template the best combination
+    /// takes: the one that expires first.
+    pub valid_until: Timestamp,
+    /// The rules it pins, the same for every coupon of the template.
     pub rules: &'a Rules,
 }
 
@@ -52,6 +65,11 @@ pub struct CouponUse {
     pub discount: Minor,
     /// How that is split, in cart order; shares of zero are left out.
     pub shares: Vec<LineShare>,
+    /// The part taken off the shipping charge.
+    pub shipping: Minor,
+    /// The places of its eligible lines in the cart, for rules that claw back at refunds; otherwise
+    /// empty.
+    pub eligible: Vec<usize>,
 }
 
 /// A line after coupons.
@@ -59,6 +77,8 @@ pub struct CouponUse {
 pub struct LineDiscount {
     /// Of the cart line.
     pub line_id: String,
+    /// Pieces.
+    pub quantity: i64,
     /// Before coupons.
     pub amount: Minor,
     /// Taken off by all coupons together, at most `amount`.
@@ -66,6 +86,22 @@ pub struct LineDiscount {
 }
 
 impl LineDiscount {
+    /// Left to pay.
+    pub fn payable(&self) -> Minor {
+        self.amount.less(self.discount)
+    }
+}
+
+/// The shipping charge after coupons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShippingDiscount {
+    /// Before coupons.
+    pub amount: Minor,
+    /// Taken off by all coupons together, at most `amount`.
+    pub discount: Minor,
+}
+
+impl ShippingDiscount {
     /// Left to pay.
     pub fn payable(&self) -> Minor {
         self.amount.less(self.discount)
@@ -81,6 +117,8 @@ pub struct Evaluation {
     pub uses: Vec<CouponUse>,
     /// Every line of the cart, in its order.
     pub lines: Vec<LineDiscount>,
+    /// The shipping charge.
+    pub shipping: ShippingDiscount,
 }
 
 impl Evaluation {
@@ -89,63 +127,118 @@ impl Evaluation {
         self.uses.iter().map(|used| used.discount).sum()
     }
 
-    /// What is left to pay.
+    /// What is left to pay, shipping included.
     pub fn payable(&self) -> Minor {
-        self.lines.iter().map(LineDiscount::payable).sum()
+        self.lines.iter().map(LineDiscount::payable).sum::<Minor>().plus(self.shipping.payable())
     }
 }
 
-/// What one coupon alone takes off, above zero.
-///
-/// # Errors
-/// The first that applies of `CurrencyMismatch`, `OutOfScope`, `BelowThreshold` (with what is
-/// missing), `NothingLeft` (it would take off nothing).
-pub fn judge(candidate: &Candidate<'_>, cart: &Cart) -> Result<Minor, CouponFault> {
-    Usable::of(candidate, cart).map(|usable| usable.alone)
+/// The best combination found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Best {
+    /// What it makes of the cart.
+    pub evaluation: Evaluation,
+    /// True only when it is proven that no legal combination saves more.
+    pub optimal: bool,
 }
 
-/// Exactly these coupons, distinct, together. None at all is the cart as it is.
-///
-/// # Errors
-/// Every failing coupon in the order given: what [`judge`] finds, and `CouponMutex` for each that
-/// must be alone and is not. If none fails by itself, `NothingLeft` for those to which the earlier
-/// ones leave nothing.
-pub fn combine(candidates: &[Candidate<'_>], cart: &Cart) -> Result<Evaluation, Refusal> {
-    let mut usable = Vec::with_capacity(candidates.len());
-    let mut faults = Vec::new();
-    for candidate in candidates {
-        match Usable::of(candidate, cart) {
-            Err(fault) => faults.push(fault),
-            Ok(_) if candidates.len() > 1 && candidate.rules.stacking == Stacking::Mutex => {
-                faults.push(fault(candidate.coupon, Rejection::CouponMutex));
+/// How far the search for the best combination goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchLimits {
+    /// How often it may work out what a coupon would take off, 10 to 20 ns each. Once they are used up
+    /// the best combination known by then is answered, as one that is not proven.
+    pub effort: usize,
+    /// Coupons that one order may use.
+    pub coupons_max: usize,
+}
+
+/// A cart made ready to judge many coupons.
+#[derive(Debug)]
+pub struct Evaluator<'c> {
+    basket: Basket<'c>,
+}
+
+impl<'c> Evaluator<'c> {
+    /// Looks at the cart once.
+    pub fn new(cart: &'c Cart) -> Self {
+        Self { basket: Basket::new(cart) }
+    }
+
+    /// What one coupon alone takes off, above zero.
+    ///
+    /// # Errors
+    /// The first that applies of `CurrencyMismatch`, `OutOfScope`, `BelowThreshold` (with what is
+    /// missing), `NothingLeft` (it would take off nothing).
+    pub fn judge(&self, candidate: &Candidate<'_>) -> Result<Minor, CouponFault> {
+        Usable::of(candidate, &self.basket).map(|usable| usable.alone)
+    }
+
+    /// Exactly these coupons, distinct, together. None at all is the cart as it is.
+    ///
+    /// # Errors
+    /// Every failing coupon in the order given: what [`Self::judge`] finds, `CouponMutex` for each
+    /// that may not be together with another one, `TooManyOfTemplate` for each beyond its template's
+    /// limit. If none fails by itself, `BelowThreshold` for those that the earlier ones push below
+    /// their threshold, and `NothingLeft` for those to which they leave nothing.
+    pub fn combine(&self, candidates: &[Candidate<'_>]) -> Result<Evaluation, Refusal> {
+        let mut usable = Vec::with_capacity(candidates.len());
+        let mut faults = Vec::new();
+        for (index, candidate) in candidates.iter().enumerate() {
+            match Usable::of(candidate, &self.basket) {
+                Err(fault) => faults.push(fault),
+                Ok(one) => match clash(candidates, index) {
+                    Some(reason) => faults.push(fault(candidate.coupon, reason)),
+                    None => usable.push(one),
+                },
             }
-            Ok(one) => usable.push(one),
+        }
+        if let Some(refusal) = Refusal::of(faults) {
+            return Err(refusal);
+        }
+        let (evaluation, mut faults) = apply(&in_order_applied(&usable), &self.basket);
+        let asked = |fault: &CouponFault| candidates.iter().position(|c| c.coupon == fault.coupon);
+        faults.sort_by_key(asked);
+        match Refusal::of(faults) {
+            Some(refusal) => Err(refusal),
+            None => Ok(evaluation),
         }
     }
-    if let Some(refusal) = Refusal::of(faults) {
-        return Err(refusal);
-    }
-    let evaluation = apply(&in_order_applied(&usable), cart);
-    let starved = |coupon| {
-        let used = evaluation.uses.iter().find(|used| used.coupon == coupon);
-        used.is_none_or(|used| used.discount == Minor::ZERO)
-    };
-    let coupons = candidates.iter().map(|candidate| candidate.coupon);
-    let faults = coupons.filter(|coupon| starved(*coupon));
-    match Refusal::of(faults.map(|coupon| fault(coupon, Rejection::NothingLeft)).collect()) {
-        Some(refusal) => Err(refusal),
-        None => Ok(evaluation),
+
+    /// The best legal combination of these distinct coupons; those that fail [`Self::judge`] are
+    /// skipped. Of combinations that save the same, one with fewer coupons is preferred. `None` when
+    /// no coupon is usable.
+    pub fn best(&self, candidates: &[Candidate<'_>], limits: SearchLimits) -> Option<Best> {
+        let mut by_template: HashMap<TemplateId, Option<Usable<'_>>> = HashMap::new();
+        let mut usable: Vec<Usable<'_>> = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let judged = by_template
+                .entry(candidate.template)
+                .or_insert_with(|| Usable::of(candidate, &self.basket).ok());
+            usable
+                .extend(judged.as_ref().map(|one| Usable { candidate: *candidate, ..one.clone() }));
+        }
+        let (chosen, optimal) = search::best(&usable, &self.basket, limits)?;
+        let (evaluation, _) = apply(&chosen, &self.basket);
+        Some(Best { evaluation, optimal })
     }
 }
 
-/// The best combination found among these distinct coupons; those that fail [`judge`] are skipped.
-/// The flag is true only when it is proven that no legal combination of them saves more. `None` when
-/// none is usable.
-pub fn best(candidates: &[Candidate<'_>], cart: &Cart) -> Option<(Evaluation, bool)> {
-    let usable: Vec<Usable<'_>> =
-        candidates.iter().filter_map(|candidate| Usable::of(candidate, cart).ok()).collect();
-    let (chosen, optimal) = search::best(&usable, cart)?;
-    Some((apply(&chosen, cart), optimal))
+/// Why the coupon at `index` may not be with the others, if so.
+fn clash(candidates: &[Candidate<'_>], index: usize) -> Option<Rejection> {
+    let one = &candidates[index];
+    let mut others = candidates.iter().enumerate().filter(|(other, _)| *other != index);
+    let mutex = match &one.rules.stacking {
+        Stacking::Exclusive => candidates.len() > 1,
+        Stacking::OneOf(_) => others.any(|(_, other)| other.rules.stacking == one.rules.stacking),
+        Stacking::Stackable => false,
+    };
+    if mutex {
+        return Some(Rejection::CouponMutex);
+    }
+    let limit = one.rules.per_order_limit?;
+    let earlier = candidates[..index].iter().filter(|other| other.template == one.template).count();
+    (earlier >= usize::try_from(limit).unwrap_or(usize::MAX))
+        .then_some(Rejection::TooManyOfTemplate)
 }
 
 fn fault(coupon: CouponId, reason: Rejection) -> CouponFault {

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod money;
 pub mod redemption;
 pub mod rejection;
+pub mod rules;
 pub mod stock;
 pub mod template;
 pub mod time;

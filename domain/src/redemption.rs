@@ -8,16 +8,24 @@
 //!    \                |                     |
 //!     \----Cancel-----+------Cancel---------+---> CANCELLED
 //! ```
+//!
+//! Restore of a part leaves the order CONFIRMED. An operator may confirm or cancel by force what is
+//! LOCKED or LAPSED.
 
 mod close;
+mod force;
 mod lock;
+mod refund;
 mod restore;
 mod void;
 
 use std::time::Duration;
 
 pub use close::{cancel, confirm, lapse};
+pub use force::{ForceCommand, ForceVerb, Forced, force};
 pub use lock::{LockCommand, LockLimits, lock};
+use refund::Purchase;
+pub use refund::{LineQuantity, RefundAmounts, RefundOf, RefundProgress, RefundedLine};
 pub use restore::{RestoreCommand, RestoreResult, Restored, RestoredCoupon, restore};
 pub use void::{VoidCommand, void};
 
@@ -96,6 +104,10 @@ pub struct Redemption {
     pub locks: Vec<RequestMark>,
     /// The request that confirmed or cancelled it.
     pub close: Option<RequestMark>,
+    /// What has been refunded so far.
+    pub refunded: RefundProgress,
+    /// The operator who closed it by force.
+    pub forced: Option<Forced>,
 }
 
 impl Redemption {

@@ -67,6 +67,9 @@ pub enum Rejection {
     /// It cannot be combined with the others.
     #[error("the coupon cannot be combined with the others")]
     CouponMutex,
+    /// The order uses as many coupons of its template as one may.
+    #[error("one order may not use so many coupons of this template")]
+    TooManyOfTemplate,
     /// The others leave nothing for it.
     #[error("the other coupons leave nothing for it to take off")]
     NothingLeft,
@@ -92,6 +95,12 @@ pub enum Rejection {
     /// Only a confirmed order can be restored.
     #[error("the order is not confirmed")]
     OrderNotConfirmed,
+    /// A refund names a line that the order does not have.
+    #[error("the order has no such line")]
+    LineNotFound,
+    /// A refund names more than is left to refund.
+    #[error("so much of this is not left to refund")]
+    RefundedAlready,
     /// Too many request ids for one order.
     #[error("the order was locked under too many request ids")]
     TooManyLocks,
@@ -165,6 +174,7 @@ mod tests {
             Rejection::OutOfScope,
             Rejection::BelowThreshold,
             Rejection::CouponMutex,
+            Rejection::TooManyOfTemplate,
             Rejection::NothingLeft,
         ];
         assert!(promised.is_sorted_by(|a, b| a < b));

@@ -1,13 +1,12 @@
-//! Templates (券模板): what a coupon is worth, where, when, and how many there are.
+//! Templates (券模板): the states of a campaign, when its coupons can be claimed, and how many there are.
 
 use std::sync::Arc;
 
 use crate::{
     Rejection,
-    cart::CartLine,
     ids::TemplateId,
-    money::{Currency, Minor},
-    time::{TimeZone, Timestamp},
+    rules::{Rules, UseWindow},
+    time::Timestamp,
 };
 
 /// Where a template stands. Stored as the number.
@@ -69,189 +68,6 @@ pub enum StateChange {
     Resume,
     /// ACTIVE | PAUSED -> ENDED.
     End,
-}
-
-/// The discount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Benefit {
-    /// 满减: `amount` off from `threshold` on.
-    ThresholdOff {
-        /// Least total of the eligible lines before coupons.
-        threshold: Minor,
-        /// Taken off.
-        amount: Minor,
-    },
-    /// 直减: `amount` off, capped at what is left.
-    DirectOff {
-        /// Taken off.
-        amount: Minor,
-    },
-    /// 折扣: `pay_bps` of what is left is paid; 8折 = 8,000.
-    Percentage {
-        /// Paid share in basis points, 1..=9,999.
-        pay_bps: i32,
-        /// Highest discount; `None` = no cap.
-        max_discount: Option<Minor>,
-        /// Least total of the eligible lines before coupons; zero = none.
-        threshold: Minor,
-    },
-}
-
-impl Benefit {
-    /// Least total of the eligible lines before coupons.
-    pub const fn threshold(&self) -> Minor {
-        match self {
-            Self::ThresholdOff { threshold, .. } | Self::Percentage { threshold, .. } => *threshold,
-            Self::DirectOff { .. } => Minor::ZERO,
-        }
-    }
-}
-
-/// A sorted set of ids, compact and quick to search.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IdSet(Box<[i64]>);
-
-impl IdSet {
-    /// Whether the set holds the id.
-    pub fn contains(&self, id: i64) -> bool {
-        self.0.binary_search(&id).is_ok()
-    }
-
-    /// The ids in ascending order.
-    pub fn as_slice(&self) -> &[i64] {
-        &self.0
-    }
-}
-
-impl FromIterator<i64> for IdSet {
-    fn from_iter<I: IntoIterator<Item = i64>>(ids: I) -> Self {
-        let mut ids: Vec<i64> = ids.into_iter().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        Self(ids.into_boxed_slice())
-    }
-}
-
-/// Which cart lines a coupon applies to (R28, R34).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Every line.
-    All,
-    /// Lines of these merchants.
-    Merchants(IdSet),
-    /// Lines of these categories, sorted.
-    Categories(Box<[String]>),
-    /// Lines of these products.
-    Products(IdSet),
-}
-
-impl Scope {
-    /// Categories, sorted and without repeats.
-    pub fn categories(codes: impl IntoIterator<Item = String>) -> Self {
-        let mut codes: Vec<String> = codes.into_iter().collect();
-        codes.sort_unstable();
-        codes.dedup();
-        Self::Categories(codes.into_boxed_slice())
-    }
-
-    /// Whether the line is eligible.
-    pub fn covers(&self, line: &CartLine) -> bool {
-        match self {
-            Self::All => true,
-            Self::Merchants(ids) => ids.contains(line.merchant),
-            Self::Categories(codes) => {
-                codes.binary_search_by(|code| code.as_str().cmp(&line.category)).is_ok()
-            }
-            Self::Products(ids) => ids.contains(line.product),
-        }
-    }
-
-    /// Order of application when stacked: narrowest first.
-    pub const fn breadth(&self) -> u8 {
-        match self {
-            Self::Products(_) => 0,
-            Self::Categories(_) => 1,
-            Self::Merchants(_) => 2,
-            Self::All => 3,
-        }
-    }
-}
-
-/// Whether a coupon may share an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stacking {
-    /// Alone in its order.
-    Mutex,
-    /// Together with other stackable ones.
-    Stackable,
-}
-
-/// When a coupon may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UseWindow {
-    /// The same `[from, until)` for every coupon.
-    Fixed {
-        /// First instant of use.
-        from: Timestamp,
-        /// First instant at which it is expired.
-        until: Timestamp,
-    },
-    /// From the claim to the end of the N-th local day after it.
-    AfterClaim {
-        /// N.
-        days: u32,
-    },
-}
-
-/// Who may claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// Every user.
-    Everyone,
-    /// Users named beforehand.
-    Named,
-}
-
-/// What a refund does with a used coupon (R59).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestorePolicy {
-    /// Used is used.
-    Never,
-    /// Given back while unexpired.
-    IfUnexpired,
-    /// Given back, valid for at least `days` more days.
-    Extend {
-        /// Days from the refund.
-        days: u32,
-    },
-    /// A new coupon valid for `days` days.
-    Reissue {
-        /// Days from the refund.
-        days: u32,
-    },
-}
-
-/// What is frozen at publish.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rules {
-    /// The discount.
-    pub benefit: Benefit,
-    /// Of every amount.
-    pub currency: Currency,
-    /// Which lines.
-    pub scope: Scope,
-    /// Alone or not.
-    pub stacking: Stacking,
-    /// When.
-    pub use_window: UseWindow,
-    /// For "end of day".
-    pub time_zone: TimeZone,
-    /// Pieces per user, claims and issues together, at least 1.
-    pub per_user_limit: i32,
-    /// Who may claim.
-    pub audience: Audience,
-    /// What a refund does.
-    pub restore: RestorePolicy,
 }
 
 /// `[use_from, valid_until)` of one coupon.
@@ -342,23 +158,21 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        money::{Currency, Minor},
+        rules::Benefit,
+        time::TimeZone,
+    };
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
     }
 
     fn template(state: TemplateState, use_window: UseWindow) -> Template {
-        let rules = Rules {
-            benefit: Benefit::DirectOff { amount: Minor::new(888) },
-            currency: Currency::parse("CNY").unwrap(),
-            scope: Scope::All,
-            stacking: Stacking::Stackable,
-            use_window,
-            time_zone: TimeZone::parse("Asia/Shanghai").unwrap(),
-            per_user_limit: 1,
-            audience: Audience::Everyone,
-            restore: RestorePolicy::Never,
-        };
+        let benefit = Benefit::DirectOff { amount: Minor::new(888) };
+        let currency = Currency::parse("CNY").unwrap();
+        let time_zone = TimeZone::parse("Asia/Shanghai").unwrap();
+        let rules = Rules { use_window, ..Rules::plain(benefit, currency, time_zone) };
         Template {
             id: TemplateId::new(1).unwrap(),
             display_name: "新年红包券".to_owned(),
@@ -451,44 +265,5 @@ mod tests {
         for one in [fixed, rolling] {
             assert_eq!(one.use_from(claimed), one.validity(claimed).use_from);
         }
-    }
-
-    // R28: which lines each kind of scope reaches, the narrowest first.
-    #[test]
-    fn a_scope_covers_its_lines_only() {
-        let line = CartLine {
-            line_id: "a".to_owned(),
-            product: 10,
-            merchant: 7,
-            category: "digital".to_owned(),
-            quantity: 1,
-            amount: Minor::new(1),
-        };
-        let ids = |ids: [i64; 3]| ids.into_iter().collect::<IdSet>();
-        let codes = |codes: [&str; 2]| Scope::categories(codes.map(str::to_owned));
-        assert!(Scope::All.covers(&line));
-        assert!(Scope::Products(ids([12, 10, 10])).covers(&line));
-        assert!(!Scope::Products(ids([7, 9, 11])).covers(&line));
-        assert!(Scope::Merchants(ids([9, 7, 1])).covers(&line));
-        assert!(!Scope::Merchants(ids([10, 8, 6])).covers(&line));
-        assert!(codes(["food", "digital"]).covers(&line));
-        assert!(!codes(["digit", "digitals"]).covers(&line));
-        let unmarked = CartLine { merchant: 0, category: String::new(), ..line };
-        assert!(!Scope::Merchants(ids([9, 7, 1])).covers(&unmarked));
-        assert!(!codes(["food", "digital"]).covers(&unmarked));
-        assert_eq!(ids([12, 10, 10]).as_slice(), [10, 12]);
-        let scopes = [Scope::Products(ids([1, 2, 3])), codes(["a", "b"]), Scope::All];
-        assert!(scopes.is_sorted_by_key(Scope::breadth));
-        let merchants = Scope::Merchants(ids([1, 2, 3])).breadth();
-        assert!(scopes[1].breadth() < merchants && merchants < Scope::All.breadth());
-    }
-
-    #[test]
-    fn thresholds_belong_to_their_benefits() {
-        let (threshold, amount) = (Minor::new(501), Minor::new(500));
-        assert_eq!(Benefit::ThresholdOff { threshold, amount }.threshold(), threshold);
-        assert_eq!(Benefit::DirectOff { amount }.threshold(), Minor::ZERO);
-        let benefit = Benefit::Percentage { pay_bps: 8_000, max_discount: None, threshold };
-        assert_eq!(benefit.threshold(), threshold);
     }
 }

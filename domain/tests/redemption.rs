@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // Also in the functions that the tests share.
 
+#[path = "redemption/amounts.rs"]
+mod amounts;
+#[path = "redemption/force.rs"]
+mod force;
 #[path = "redemption/random.rs"]
 mod random;
 #[path = "redemption/refund.rs"]
@@ -16,7 +20,7 @@ use coupon_domain::{
     ids::UserId,
     money::{Currency, Minor},
     redemption::{LockCommand, RedemptionState, confirm},
-    template::{Benefit, Stacking, UseWindow},
+    rules::{Benefit, Stacking, UseWindow},
 };
 use store::{
     DAY, LIMITS, MINUTE, MS, Store, TTL, close_command, coupon_id, faults, lock_command, start,
@@ -325,7 +329,8 @@ fn a_refused_lock_names_every_failing_coupon() {
         .with_rules(6, |rules| rules.currency = Currency::parse("USD").unwrap())
         .with_rules(7, |rules| {
             let (threshold, amount) = (Minor::new(1_500), Minor::new(100));
-            rules.benefit = Benefit::ThresholdOff { threshold, amount };
+            rules.benefit =
+                Benefit::ThresholdOff { threshold, amount, every: false, max_discount: None };
         })
         .with_coupon(9, |coupon| coupon.user = UserId::new(43).unwrap());
     store.lock("other", "r1", &[3]).unwrap();
@@ -352,7 +357,8 @@ fn a_refused_lock_names_every_failing_coupon() {
 
 #[test]
 fn a_lock_respects_mutex_and_the_quote() {
-    let mut store = Store::with_coupons(2).with_rules(1, |rules| rules.stacking = Stacking::Mutex);
+    let mut store =
+        Store::with_coupons(2).with_rules(1, |rules| rules.stacking = Stacking::Exclusive);
     assert_eq!(store.lock("o", "r1", &[1, 2]), Err(Rejection::CouponMutex));
     let quoted = |units| LockCommand {
         expected_discount: Some(Minor::new(units)),

@@ -18,6 +18,7 @@ mod logging;
 mod mysql;
 mod pages;
 mod pulsar;
+mod quotes;
 pub(crate) mod redact;
 mod redemptions;
 mod redis;
@@ -38,6 +39,7 @@ pub use logging::{LogFormat, LoggingConfig};
 pub use mysql::MysqlConfig;
 pub use pages::PagesConfig;
 pub use pulsar::PulsarConfig;
+pub use quotes::QuotesConfig;
 pub use redemptions::RedemptionsConfig;
 pub use redis::RedisConfig;
 pub use server::ServerConfig;
@@ -69,6 +71,8 @@ pub struct Config {
     pub templates: TemplatesConfig,
     /// Locks, carts and how long redemptions are kept.
     pub redemptions: RedemptionsConfig,
+    /// How far the search for the best combination of coupons goes.
+    pub quotes: QuotesConfig,
     /// Alarms, sweeps and their safety net.
     pub alarms: AlarmsConfig,
     /// Folding of the counts shown by template statistics.
@@ -108,6 +112,7 @@ impl Config {
         self.claims.check(&mut checks);
         self.templates.check(&mut checks);
         self.redemptions.check(&mut checks);
+        self.quotes.check(&mut checks);
         self.alarms.check(&mut checks);
         self.stats.check(&mut checks);
         self.idempotency.check(&mut checks);

@@ -26,7 +26,8 @@ use coupon_domain::{
     fingerprint::Fingerprint,
     ids::{CouponId, RedemptionId, TemplateId, UserId},
     redemption::{
-        CloseCommand, LockCommand, LockLimits, Redemption, RestoreCommand, Restored, VoidCommand,
+        CloseCommand, ForceCommand, LockCommand, LockLimits, Redemption, RestoreCommand, Restored,
+        VoidCommand,
     },
     stock::Bucket,
     template::Template,
@@ -140,6 +141,8 @@ pub enum RedeemCommand {
     Cancel(CloseCommand),
     /// Refunded.
     Restore(RestoreCommand),
+    /// Confirmed or cancelled by an operator.
+    Force(ForceCommand),
     /// Taken away by an operator.
     Void(VoidCommand),
     /// The lock's time is over. Safe to repeat.
@@ -153,6 +156,7 @@ impl RedeemCommand {
             Self::Lock(command, _) => command.user,
             Self::Confirm(command) | Self::Cancel(command) => command.user,
             Self::Restore(command) => command.user,
+            Self::Force(command) => command.user,
             Self::Void(command) => command.user,
             Self::Lapse(user, _) => *user,
         }
@@ -162,7 +166,7 @@ impl RedeemCommand {
 /// The answer to a [`RedeemCommand`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Redeemed {
-    /// Of Lock, Confirm and Cancel.
+    /// Of Lock, Confirm, Cancel and Force.
     Redemption(Redemption),
     /// Of Restore.
     Restored(Restored),

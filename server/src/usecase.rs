@@ -18,12 +18,13 @@ use coupon_domain::{
     CouponFault,
     cart::Cart,
     coupon::Coupon,
-    evaluate::Evaluation,
+    evaluate::Best,
     fingerprint::Fingerprint,
     ids::{CouponId, TemplateId, UserId},
     money::Minor,
     redemption::RequestMark,
-    template::{Rules, Template, TemplateState},
+    rules::Rules,
+    template::{Template, TemplateState},
     time::Timestamp,
 };
 
@@ -186,8 +187,8 @@ pub struct Quoted {
     pub usable: Vec<Usable>,
     /// In the order of the wallet or the request.
     pub unusable: Vec<Unusable>,
-    /// The combination to lock, and whether it is proven optimal.
-    pub best: Option<(Evaluation, bool)>,
+    /// The combination to lock.
+    pub best: Option<Best>,
 }
 
 /// A template to be.

@@ -64,12 +64,14 @@ async fn quote_lock_confirm() {
         template_id: template,
         discount_minor: 500,
         shares: vec![share("a", 125), share("b", 375)],
+        ..v1::CouponUse::default()
     };
     let after = |line_id: &str, amount_minor, discount_minor| v1::LineDiscount {
         line_id: line_id.to_owned(),
         amount_minor,
         discount_minor,
         payable_minor: amount_minor - discount_minor,
+        ..v1::LineDiscount::default()
     };
     let expected = v1::Redemption {
         name: "users/1/redemptions/order-1".to_owned(),
@@ -85,6 +87,7 @@ async fn quote_lock_confirm() {
         first_locked_at: Some(instant(START_MS)),
         locked_until: Some(instant(START_MS + 30 * MINUTE)),
         closed_at: None,
+        ..v1::Redemption::default()
     };
     assert_eq!(redemption, expected);
     assert_eq!((&best.coupons, &best.lines), (&expected.coupons, &expected.lines));

@@ -103,6 +103,20 @@ impl RedemptionService for Script {
     ) -> Result<Response<v1::ListStuckRedemptionsResponse>, Status> {
         Err(Status::unimplemented("not scripted"))
     }
+
+    async fn force_confirm(
+        &self,
+        _: Request<v1::ForceConfirmRequest>,
+    ) -> Result<Response<v1::ForceConfirmResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn force_cancel(
+        &self,
+        _: Request<v1::ForceCancelRequest>,
+    ) -> Result<Response<v1::ForceCancelResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
 }
 
 struct Fixture {

@@ -1,72 +1,126 @@
 //! The arithmetic of one coupon after the other.
 
+use super::{
+    Candidate, CouponUse, Evaluation, LineDiscount, LineShare, ShippingDiscount,
+    basket::{Basket, Places},
+    fault,
+};
 use crate::{
     CouponFault, Rejection,
-    cart::Cart,
-    evaluate::{Candidate, CouponUse, Evaluation, LineDiscount, LineShare},
-    ids::CouponId,
-    money::{Minor, WHOLE_BPS},
-    template::Benefit,
+    ids::{CouponId, TemplateId},
+    money::Minor,
+    rules::{KeptDiscount, ThresholdBase},
 };
 
 /// A coupon that could be used for the cart, with what is worked out once.
 #[derive(Debug, Clone)]
 pub(super) struct Usable<'a> {
     pub(super) candidate: Candidate<'a>,
-    /// Indices of the eligible lines, ascending, at least one.
-    pub(super) lines: Vec<usize>,
+    /// The eligible places, at least one line among them.
+    pub(super) reach: Places,
+    /// Of the eligible places, before coupons.
+    pub(super) amount: Minor,
     /// What it takes off alone, above zero; never less than in any combination.
     pub(super) alone: Minor,
 }
 
+/// What is left of a cart.
+#[derive(Debug, Clone)]
+pub(super) struct Left {
+    /// Of every place.
+    pub(super) amounts: Vec<Minor>,
+    /// Of all places together.
+    pub(super) total: Minor,
+    /// What must be left of them at least.
+    pub(super) floor: Minor,
+}
+
+impl Left {
+    /// The cart before coupons.
+    pub(super) fn of(basket: &Basket<'_>) -> Self {
+        Self { amounts: basket.amounts.clone(), total: basket.total, floor: Minor::ZERO }
+    }
+
+    /// Of some places.
+    pub(super) fn sum(&self, places: &Places) -> Minor {
+        sum(&self.amounts, places)
+    }
+}
+
+fn sum(amounts: &[Minor], places: &Places) -> Minor {
+    places.iter().map(|place| amounts[place]).sum()
+}
+
 impl<'a> Usable<'a> {
-    /// Judges the coupon alone. See [`super::judge`] for the faults.
-    pub(super) fn of(candidate: &Candidate<'a>, cart: &Cart) -> Result<Self, CouponFault> {
-        let fault = |reason, missing| CouponFault { coupon: candidate.coupon, reason, missing };
+    /// Judges the coupon alone. See [`super::Evaluator::judge`] for the faults.
+    pub(super) fn of(candidate: &Candidate<'a>, basket: &Basket<'_>) -> Result<Self, CouponFault> {
         let rules = candidate.rules;
-        if rules.currency != cart.currency {
-            return Err(fault(Rejection::CurrencyMismatch, Minor::ZERO));
+        if rules.currency != basket.cart.currency {
+            return Err(fault(candidate.coupon, Rejection::CurrencyMismatch));
         }
-        let covered = cart.lines.iter().enumerate().filter(|(_, line)| rules.scope.covers(line));
-        let lines: Vec<usize> = covered.map(|(index, _)| index).collect();
-        if lines.is_empty() {
-            return Err(fault(Rejection::OutOfScope, Minor::ZERO));
-        }
-        let total: Minor = lines.iter().map(|index| cart.lines[*index].amount).sum();
-        let missing = rules.benefit.threshold().less(total);
-        if missing > Minor::ZERO {
-            return Err(fault(Rejection::BelowThreshold, missing));
-        }
-        let alone = discount(&rules.benefit, total);
+        let Some(reach) = basket.eligible(rules) else {
+            return Err(fault(candidate.coupon, Rejection::OutOfScope));
+        };
+        let amount = sum(&basket.amounts, &reach);
+        let usable = Self { candidate: *candidate, reach, amount, alone: Minor::ZERO };
+        let alone = usable.worth(amount, basket.total, Minor::ZERO);
         if alone == Minor::ZERO {
-            return Err(fault(Rejection::NothingLeft, Minor::ZERO));
+            return Err(usable.nothing(amount));
         }
-        Ok(Self { candidate: *candidate, lines, alone })
+        Ok(Self { alone, ..usable })
     }
 
-    /// Sorts coupons into the order in which they apply: narrowest scope first, then by id.
-    pub(super) fn order_applied(&self) -> (u8, CouponId) {
-        (self.candidate.rules.scope.breadth(), self.candidate.coupon)
+    /// Why it takes off nothing when `eligible` is left of its places.
+    fn nothing(&self, eligible: Minor) -> CouponFault {
+        let missing = self.candidate.rules.benefit.threshold().less(self.base(eligible));
+        if missing > Minor::ZERO {
+            CouponFault { missing, ..fault(self.candidate.coupon, Rejection::BelowThreshold) }
+        } else {
+            fault(self.candidate.coupon, Rejection::NothingLeft)
+        }
     }
 
-    /// What it takes off when this is left of the cart's lines.
-    pub(super) fn discount(&self, left: &[Minor]) -> Minor {
-        let total = self.lines.iter().map(|index| left[*index]).sum();
-        discount(&self.candidate.rules.benefit, total)
+    fn base(&self, eligible: Minor) -> Minor {
+        match self.candidate.rules.threshold_base {
+            ThresholdBase::BeforeCoupons => self.amount,
+            ThresholdBase::AfterEarlierCoupons => eligible,
+        }
     }
 
-    /// Takes its discount off what is left of the cart's lines; returns it and, when above zero, its
-    /// shares in the order of `lines`.
-    pub(super) fn take(&self, left: &mut [Minor]) -> (Minor, Vec<Minor>) {
+    /// The order in which coupons apply: narrowest scope first, then by template, so that coupons of
+    /// one template can stand in for each other, then by id.
+    pub(super) fn order_applied(&self) -> (u8, TemplateId, CouponId) {
+        let Candidate { coupon, template, rules, .. } = self.candidate;
+        (rules.scope.breadth(), template, coupon)
+    }
+
+    /// What it takes off when `eligible` is left of its places and `total` of the whole order, which
+    /// must not fall below `floor`. Never more when less is left or the floor is higher.
+    pub(super) fn worth(&self, eligible: Minor, total: Minor, floor: Minor) -> Minor {
+        let rules = self.candidate.rules;
+        let room = total.less(floor.max(rules.min_payable));
+        rules.benefit.off(self.base(eligible), eligible).min(room)
+    }
+
+    /// What it takes off.
+    pub(super) fn discount(&self, left: &Left) -> Minor {
+        self.worth(left.sum(&self.reach), left.total, left.floor)
+    }
+
+    /// Takes its discount off what is left; answers it and, when above zero, its shares in the order
+    /// of its places.
+    pub(super) fn take(&self, left: &mut Left) -> (Minor, Vec<Minor>) {
         let amount = self.discount(left);
         if amount == Minor::ZERO {
             return (amount, Vec::new());
         }
-        let weights: Vec<Minor> = self.lines.iter().map(|index| left[*index]).collect();
+        let weights: Vec<Minor> = self.reach.iter().map(|place| left.amounts[place]).collect();
         let shares = split(amount, &weights);
-        for (index, share) in self.lines.iter().zip(&shares) {
-            left[*index] = left[*index].less(*share);
+        for (place, share) in self.reach.iter().zip(&shares) {
+            left.amounts[place] = left.amounts[place].less(*share);
         }
+        left.total = left.total.less(amount);
+        left.floor = left.floor.max(self.candidate.rules.min_payable);
         (amount, shares)
     }
 }
@@ -78,43 +132,64 @@ pub(super) fn in_order_applied<'u, 'a>(usable: &'u [Usable<'a>]) -> Vec<&'u Usab
     ordered
 }
 
-/// The cart after the coupons, which are in the order to apply.
-pub(super) fn apply(ordered: &[&Usable<'_>], cart: &Cart) -> Evaluation {
-    let mut left: Vec<Minor> = cart.lines.iter().map(|line| line.amount).collect();
-    let uses = ordered.iter().map(|usable| {
+/// The cart after the coupons, which are in the order to apply; and those that took off nothing.
+pub(super) fn apply(
+    ordered: &[&Usable<'_>],
+    basket: &Basket<'_>,
+) -> (Evaluation, Vec<CouponFault>) {
+    let mut left = Left::of(basket);
+    let mut uses = Vec::with_capacity(ordered.len());
+    let mut faults = Vec::new();
+    for usable in ordered {
+        let eligible = left.sum(&usable.reach);
         let (discount, shares) = usable.take(&mut left);
-        let named = usable.lines.iter().zip(shares).filter(|(_, share)| *share > Minor::ZERO);
-        CouponUse {
-            coupon: usable.candidate.coupon,
-            template: usable.candidate.template,
-            discount,
-            shares: named
-                .map(|(index, discount)| LineShare {
-                    line_id: cart.lines[*index].line_id.clone(),
-                    discount,
-                })
-                .collect(),
+        if discount == Minor::ZERO {
+            faults.push(usable.nothing(eligible));
+        } else {
+            uses.push(coupon_use(usable, discount, &shares, basket));
         }
-    });
-    let uses = uses.collect();
-    let lines = cart.lines.iter().zip(&left).map(|(line, left)| LineDiscount {
+    }
+    let lines = basket.cart.lines.iter().zip(&left.amounts).map(|(line, left)| LineDiscount {
         line_id: line.line_id.clone(),
+        quantity: line.quantity,
         amount: line.amount,
         discount: line.amount.less(*left),
     });
-    Evaluation { currency: cart.currency, uses, lines: lines.collect() }
+    let amount = basket.cart.shipping;
+    let shipping =
+        ShippingDiscount { amount, discount: amount.less(left.amounts[basket.shipping()]) };
+    let lines = lines.collect();
+    (Evaluation { currency: basket.cart.currency, uses, lines, shipping }, faults)
 }
 
-/// What a benefit takes off when `left` is left of its eligible lines: 0 to `left`.
-pub(super) fn discount(benefit: &Benefit, left: Minor) -> Minor {
-    let off = match *benefit {
-        Benefit::ThresholdOff { amount, .. } | Benefit::DirectOff { amount } => amount,
-        Benefit::Percentage { pay_bps, max_discount, .. } => {
-            let off = left.scale(WHOLE_BPS - i64::from(pay_bps), WHOLE_BPS);
-            max_discount.map_or(off, |most| off.min(most))
-        }
+fn coupon_use(
+    usable: &Usable<'_>,
+    discount: Minor,
+    shares: &[Minor],
+    basket: &Basket<'_>,
+) -> CouponUse {
+    let Candidate { coupon, template, rules, .. } = usable.candidate;
+    let mut used = CouponUse {
+        coupon,
+        template,
+        discount,
+        shares: Vec::with_capacity(shares.len()),
+        shipping: Minor::ZERO,
+        eligible: Vec::new(),
     };
-    off.min(left).max(Minor::ZERO)
+    for (place, discount) in usable.reach.iter().zip(shares).filter(|(_, s)| **s > Minor::ZERO) {
+        match basket.cart.lines.get(place) {
+            Some(line) => {
+                let line_id = line.line_id.clone();
+                used.shares.push(LineShare { line_id, discount: *discount });
+            }
+            None => used.shipping = *discount,
+        }
+    }
+    if rules.kept_discount == KeptDiscount::ClawBack {
+        used.eligible = usable.reach.iter().filter(|place| *place < basket.shipping()).collect();
+    }
+    used
 }
 
 /// Splits `amount` in proportion to `weights`, whose sum is at least `amount`: every share is
@@ -184,18 +259,5 @@ mod tests {
         assert_eq!(given.iter().sum::<i64>(), most * 500 - 1);
         assert_eq!(given[499], most - 1);
         assert!(given[..499].iter().all(|share| *share == most));
-    }
-
-    // A rule that storage could only hold by mistake takes off nothing, or all there is.
-    #[test]
-    fn a_discount_stays_between_zero_and_what_is_left() {
-        let left = Minor::new(100);
-        let negative = Benefit::DirectOff { amount: Minor::new(-5) };
-        assert_eq!(discount(&negative, left), Minor::ZERO);
-        let threshold = Minor::ZERO;
-        let free = Benefit::Percentage { pay_bps: -1, max_discount: None, threshold };
-        assert_eq!(discount(&free, left), left);
-        let dear = Benefit::Percentage { pay_bps: 10_001, max_discount: None, threshold };
-        assert_eq!(discount(&dear, left), Minor::ZERO);
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     cart::CartLine,
-    template::{Audience, Benefit, RestorePolicy, Scope, UseWindow},
+    rules::{Benefit, Scope},
     time::TimeZone,
 };
 
@@ -11,17 +11,9 @@ const BOOK: i64 = 10;
 const PHONE: i64 = 20;
 
 fn rules(benefit: Benefit, scope: Scope, stacking: Stacking) -> Rules {
-    Rules {
-        benefit,
-        currency: Currency::parse("CNY").unwrap(),
-        scope,
-        stacking,
-        use_window: UseWindow::AfterClaim { days: 30 },
-        time_zone: TimeZone::parse("Asia/Shanghai").unwrap(),
-        per_user_limit: 1,
-        audience: Audience::Everyone,
-        restore: RestorePolicy::Never,
-    }
+    let currency = Currency::parse("CNY").unwrap();
+    let time_zone = TimeZone::parse("Asia/Shanghai").unwrap();
+    Rules { scope, stacking, ..Rules::plain(benefit, currency, time_zone) }
 }
 
 fn direct(amount: i64, scope: Scope) -> Rules {
@@ -30,7 +22,8 @@ fn direct(amount: i64, scope: Scope) -> Rules {
 
 fn threshold(threshold: i64, amount: i64, scope: Scope) -> Rules {
     let (threshold, amount) = (Minor::new(threshold), Minor::new(amount));
-    rules(Benefit::ThresholdOff { threshold, amount }, scope, Stacking::Stackable)
+    let benefit = Benefit::ThresholdOff { threshold, amount, every: false, max_discount: None };
+    rules(benefit, scope, Stacking::Stackable)
 }
 
 fn percent(pay_bps: i32, max_discount: Option<i64>, scope: Scope) -> Rules {
@@ -40,12 +33,24 @@ fn percent(pay_bps: i32, max_discount: Option<i64>, scope: Scope) -> Rules {
 }
 
 fn mutex(rules: Rules) -> Rules {
-    Rules { stacking: Stacking::Mutex, ..rules }
+    Rules { stacking: Stacking::Exclusive, ..rules }
 }
 
 fn candidate(coupon: i64, rules: &Rules) -> Candidate<'_> {
-    let coupon = CouponId::new(coupon).unwrap();
-    Candidate { coupon, template: TemplateId::new(1).unwrap(), rules }
+    let (coupon, template) = (CouponId::new(coupon).unwrap(), TemplateId::new(coupon).unwrap());
+    Candidate { coupon, template, valid_until: Timestamp::default(), rules }
+}
+
+fn judge(candidate: &Candidate<'_>, cart: &Cart) -> Result<Minor, CouponFault> {
+    Evaluator::new(cart).judge(candidate)
+}
+
+fn combine(candidates: &[Candidate<'_>], cart: &Cart) -> Result<Evaluation, Refusal> {
+    Evaluator::new(cart).combine(candidates)
+}
+
+fn best(candidates: &[Candidate<'_>], cart: &Cart) -> Option<Best> {
+    Evaluator::new(cart).best(candidates, SearchLimits { effort: 100_000, coupons_max: 100 })
 }
 
 /// Lines named `a`, `b`, ...: (product, merchant, category, amount).
@@ -59,7 +64,8 @@ fn cart(lines: &[(i64, i64, &str, i64)]) -> Cart {
             quantity: 1,
             amount: Minor::new(*amount),
         });
-    Cart { currency: Currency::parse("CNY").unwrap(), lines: lines.collect() }
+    let currency = Currency::parse("CNY").unwrap();
+    Cart { currency, lines: lines.collect(), shipping: Minor::ZERO }
 }
 
 fn products(ids: &[i64]) -> Scope {
@@ -197,7 +203,7 @@ fn nothing_given_is_the_cart_as_it_is() {
 
 fn best_of(given: &[(i64, &Rules)], cart: &Cart) -> (Vec<i64>, i64, bool) {
     let given: Vec<_> = given.iter().map(|(id, rules)| candidate(*id, rules)).collect();
-    let (found, optimal) = best(&given, cart).unwrap();
+    let Best { evaluation: found, optimal } = best(&given, cart).unwrap();
     let ids = found.uses.iter().map(|used| used.coupon.get()).collect();
     (ids, found.discount().get(), optimal)
 }

@@ -1,6 +1,6 @@
 //! Confirm, Cancel and Lapse: the ends of a lock.
 
-use super::{CloseCommand, Redemption, RedemptionState};
+use super::{CloseCommand, Redemption, RedemptionState, RefundProgress};
 use crate::{
     Refusal, Rejection,
     book::{Book, OperationKind},
@@ -68,6 +68,8 @@ pub fn cancel(
             closed_at: Some(now),
             locks: Vec::new(),
             close: Some(command.request.clone()),
+            refunded: RefundProgress::default(),
+            forced: None,
         };
         book.put_redemption(tombstone.clone());
         return Ok(tombstone);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Redemption, RedemptionState, RequestMark, Templates, lapse, lock_end};
+use super::{Redemption, RedemptionState, RefundProgress, RequestMark, Templates, lapse, lock_end};
 use crate::{
     CouponFault, Refusal, Rejection,
     book::{AlarmKind, Book, OperationKind},
     cart::Cart,
     coupon::CouponStatus,
-    evaluate::{Candidate, Evaluation, combine, judge},
+    evaluate::{Candidate, Evaluation, Evaluator},
     ids::{CouponId, RedemptionId, UserId},
     money::Minor,
     time::Timestamp,
@@ -89,6 +89,8 @@ pub fn lock(
         closed_at: None,
         locks,
         close: None,
+        refunded: RefundProgress::default(),
+        forced: None,
     };
     hold(book, found.as_ref(), &redemption, until, now);
     book.put_redemption(redemption.clone());
@@ -150,6 +152,7 @@ fn evaluate(
     order: Option<RedemptionId>,
     now: Timestamp,
 ) -> Result<Evaluation, Refusal> {
+    let evaluator = Evaluator::new(&command.cart);
     let mut faults = Vec::new();
     let mut candidates = Vec::with_capacity(command.coupons.len());
     for id in &command.coupons {
@@ -160,11 +163,16 @@ fn evaluate(
             faults.push(CouponFault { coupon: *id, reason, missing: Minor::ZERO });
             continue;
         };
-        let candidate = Candidate { coupon: *id, template: template.id, rules: &template.rules };
+        let candidate = Candidate {
+            coupon: *id,
+            template: template.id,
+            valid_until: coupon.valid_until,
+            rules: &template.rules,
+        };
         let use_from = template.use_from(coupon.claimed_at);
         if let Some(reason) = coupon.lock_rejection(order, use_from, now) {
             faults.push(CouponFault { coupon: *id, reason, missing: Minor::ZERO });
-        } else if let Err(fault) = judge(&candidate, &command.cart) {
+        } else if let Err(fault) = evaluator.judge(&candidate) {
             faults.push(fault);
         } else {
             candidates.push(candidate);
@@ -172,7 +180,7 @@ fn evaluate(
     }
     match Refusal::of(faults) {
         Some(refusal) => Err(refusal),
-        None => combine(&candidates, &command.cart),
+        None => evaluator.combine(&candidates),
     }
 }
 

@@ -1,24 +1,29 @@
-//! Restore: the order was refunded (R59).
+//! Restore: the order, or a part of it, was refunded (R59).
 
-use super::{Redemption, RedemptionState, Templates};
+use super::{
+    Purchase, Redemption, RedemptionState, RefundAmounts, RefundOf, RequestMark, Templates,
+};
 use crate::{
     Refusal, Rejection,
-    book::{AlarmKind, Book, OperationKind},
+    book::{AlarmKind, Book, OperationKind, Refund},
     coupon::{Coupon, CouponStatus},
     ids::{CouponId, UserId},
-    template::{RestorePolicy, Template},
+    rules::RestorePolicy,
+    template::Template,
     time::Timestamp,
 };
 
-/// Gives the coupons of a confirmed order back.
+/// Works out what a confirmed order gives back, and gives back its coupons.
 #[derive(Debug, Clone)]
 pub struct RestoreCommand {
     /// Buyer.
     pub user: UserId,
     /// Which order.
     pub order: String,
-    /// Idempotency key of the refund, scoped to (user, order).
-    pub request_id: String,
+    /// Id and body of the refund; the id is scoped to (user, order).
+    pub request: RequestMark,
+    /// What is refunded.
+    pub of: RefundOf,
 }
 
 /// What a refund did with a coupon. Stored as the number.
@@ -62,21 +67,27 @@ pub struct RestoredCoupon {
     pub valid_until: Option<Timestamp>,
 }
 
-/// A restored order.
+/// What a refund came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
     /// As it is now.
     pub redemption: Redemption,
-    /// One per coupon, in the order applied.
+    /// The money.
+    pub amounts: RefundAmounts,
+    /// The coupons whose fate this refund decided, in the order applied.
     pub coupons: Vec<RestoredCoupon>,
 }
 
-/// CONFIRMED -> RESTORED: each coupon by its template's policy, once. `mint` makes the id of a
-/// reissued coupon. A request id that restored the order before answers the same again.
+/// Refunds a part of a CONFIRMED order, or all that is left of it. A coupon follows its template's
+/// policy, once, as soon as the buyer keeps nothing of its discount: all pieces of the lines that it
+/// discounted are refunded, or what is kept no longer earns it and it is clawed back. When nothing is
+/// left to refund, the order is RESTORED. `mint` makes the id of a reissued coupon. A request id that
+/// refunded before answers the same amounts again.
 ///
 /// # Errors
-/// `RedemptionNotFound`, `OrderNotConfirmed`, `OrderRestored`; `CouponNotFound` when a coupon or its
-/// template is missing from the book.
+/// `RedemptionNotFound`, `IdempotencyKeyReused`, `OrderNotConfirmed`, `OrderRestored`,
+/// `LineNotFound`, `RefundedAlready`; `CouponNotFound` when a coupon or its template is missing from
+/// the book.
 pub fn restore(
     book: &mut Book,
     command: &RestoreCommand,
@@ -87,31 +98,47 @@ pub fn restore(
     let Some(found) = book.redemption_of(command.user, &command.order).cloned() else {
         return Err(Rejection::RedemptionNotFound.into());
     };
-    if let Some(coupons) = book.refund(found.id, &command.request_id) {
-        return Ok(Restored { coupons: coupons.to_vec(), redemption: found });
+    if let Some(refund) = book.refund(found.id, &command.request.request_id) {
+        if refund.request.fingerprint != command.request.fingerprint {
+            return Err(Rejection::IdempotencyKeyReused.into());
+        }
+        let (amounts, coupons) = (refund.amounts.clone(), refund.coupons.clone());
+        return Ok(Restored { redemption: found, amounts, coupons });
     }
-    match found.state {
-        RedemptionState::Confirmed => {}
-        RedemptionState::Restored => return Err(Rejection::OrderRestored.into()),
+    let evaluation = match (found.state, &found.evaluation) {
+        (RedemptionState::Confirmed, Some(evaluation)) => evaluation,
+        (RedemptionState::Restored, _) => return Err(Rejection::OrderRestored.into()),
         _ => return Err(Rejection::OrderNotConfirmed.into()),
-    }
-    let ids: Vec<CouponId> = found.coupons().collect();
-    for id in &ids {
-        let known = book.coupon(*id).and_then(|coupon| templates.template(coupon.template));
-        if known.is_none() {
+    };
+    for used in &evaluation.uses {
+        if book.coupon(used.coupon).is_none() || templates.template(used.template).is_none() {
             return Err(Rejection::CouponNotFound.into());
         }
     }
-    let redemption = Redemption { state: RedemptionState::Restored, ..found };
-    let mut coupons = Vec::with_capacity(ids.len());
-    for id in ids {
+    let purchase = Purchase { evaluation, templates };
+    let (amounts, mut refunded) = purchase.refund(&command.of, &found.refunded)?;
+    let complete = purchase.is_complete(&refunded);
+    let undecided = evaluation.uses.iter().filter(|one| !refunded.coupons.contains(&one.coupon));
+    let given_up = undecided.filter(|one| complete || purchase.is_given_up(one, &refunded));
+    let given_up: Vec<CouponId> = given_up.map(|one| one.coupon).collect();
+    refunded.coupons.extend(&given_up);
+    let state = if complete { RedemptionState::Restored } else { RedemptionState::Confirmed };
+    let redemption = Redemption { state, refunded, ..found };
+    let mut coupons = Vec::with_capacity(given_up.len());
+    for id in given_up {
         let Some(coupon) = book.coupon(id).cloned() else { continue };
         let Some(template) = templates.template(coupon.template) else { continue };
         coupons.push(restore_coupon(book, &coupon, template, &redemption, &mut mint, now));
     }
     book.put_redemption(redemption.clone());
-    book.put_refund(redemption.id, command.request_id.clone(), coupons.clone());
-    Ok(Restored { redemption, coupons })
+    let refund = Refund {
+        redemption: redemption.id,
+        request: command.request.clone(),
+        amounts: amounts.clone(),
+        coupons: coupons.clone(),
+    };
+    book.put_refund(refund);
+    Ok(Restored { redemption, amounts, coupons })
 }
 
 fn restore_coupon(

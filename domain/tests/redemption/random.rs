@@ -8,7 +8,7 @@ use coupon_domain::{
     coupon::{Coupon, CouponStatus},
     ids::RedemptionId,
     redemption::{LockCommand, Redemption, RedemptionState, lock},
-    template::RestorePolicy,
+    rules::RestorePolicy,
 };
 use proptest::{prelude::*, sample::select};
 

@@ -1,4 +1,4 @@
-//! Giving coupons back, and taking them away (R59).
+//! Giving coupons back by policy, and taking them away (R59).
 
 use coupon_domain::{
     Rejection,
@@ -6,7 +6,7 @@ use coupon_domain::{
     coupon::CouponStatus::{Available, Used, Voided},
     ids::UserId,
     redemption::{RedemptionState, RestoreResult},
-    template::RestorePolicy,
+    rules::RestorePolicy,
 };
 
 use crate::store::{DAY, MINUTE, MS, Store, TTL, coupon_id, start, user};

@@ -15,13 +15,12 @@ use coupon_domain::{
     ids::{CouponId, MintedId, RedemptionId, TemplateId, UserId},
     money::{Currency, Minor},
     redemption::{
-        CloseCommand, LockCommand, LockLimits, Redemption, RequestMark, RestoreCommand, Restored,
-        Templates, VoidCommand, cancel, confirm, lapse, lock, restore, void,
+        CloseCommand, ForceCommand, ForceVerb, LockCommand, LockLimits, Redemption, RefundOf,
+        RequestMark, RestoreCommand, Restored, Templates, VoidCommand, cancel, confirm, force,
+        lapse, lock, restore, void,
     },
-    template::{
-        Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, Template, TemplateState,
-        UseWindow,
-    },
+    rules::{Benefit, RestorePolicy, Rules, UseWindow},
+    template::{Template, TemplateState},
     time::{Minute, TimeZone, Timestamp},
 };
 
@@ -88,16 +87,12 @@ impl Store {
     }
 
     fn add(&mut self, number: i64) {
+        let benefit = Benefit::DirectOff { amount: Minor::new(100) };
+        let (currency, zone) = (Currency::parse("CNY").unwrap(), TimeZone::parse("UTC").unwrap());
         let rules = Rules {
-            benefit: Benefit::DirectOff { amount: Minor::new(100) },
-            currency: Currency::parse("CNY").unwrap(),
-            scope: Scope::All,
-            stacking: Stacking::Stackable,
             use_window: UseWindow::AfterClaim { days: 9 },
-            time_zone: TimeZone::parse("UTC").unwrap(),
-            per_user_limit: 1,
-            audience: Audience::Everyone,
             restore: RestorePolicy::IfUnexpired,
+            ..Rules::plain(benefit, currency, zone)
         };
         let template = Template {
             id: TemplateId::new(number).unwrap(),
@@ -236,9 +231,40 @@ impl Store {
         self.run(rings).0
     }
 
+    pub(crate) fn force(&mut self, order: &str, verb: ForceVerb) -> Result<Redemption, Refusal> {
+        let command = ForceCommand {
+            user: user(),
+            order: order.to_owned(),
+            request: RequestMark {
+                request_id: "force".to_owned(),
+                fingerprint: fingerprint("force", &[]),
+            },
+            verb,
+            operator: "ann".to_owned(),
+            reason: "the coordinator is gone".to_owned(),
+        };
+        self.run(|book, _, now| force(book, &command, now)).0
+    }
+
     pub(crate) fn restore(&mut self, order: &str, id: &str) -> Result<Restored, Rejection> {
-        let command =
-            RestoreCommand { user: user(), order: order.to_owned(), request_id: id.to_owned() };
+        self.refund(order, id, RefundOf::Everything)
+    }
+
+    pub(crate) fn refund(
+        &mut self,
+        order: &str,
+        id: &str,
+        of: RefundOf,
+    ) -> Result<Restored, Rejection> {
+        let parts: Vec<i64> = match &of {
+            RefundOf::Everything => vec![-1],
+            RefundOf::Parts { lines, shipping } => {
+                lines.iter().map(|line| line.quantity).chain([i64::from(*shipping)]).collect()
+            }
+        };
+        let request =
+            RequestMark { request_id: id.to_owned(), fingerprint: fingerprint("restore", &parts) };
+        let command = RestoreCommand { user: user(), order: order.to_owned(), request, of };
         let mut fresh: Vec<_> = (0..10).map(|_| coupon_id(self.mint())).collect();
         let run = self.run(|book, templates, now| {
             restore(book, &command, templates, || fresh.pop().unwrap(), now)
@@ -262,7 +288,8 @@ pub(crate) fn cart() -> Cart {
         quantity: 1,
         amount: Minor::new(1_000),
     };
-    Cart { currency: Currency::parse("CNY").unwrap(), lines: vec![line] }
+    let currency = Currency::parse("CNY").unwrap();
+    Cart { currency, lines: vec![line], shipping: Minor::ZERO }
 }
 
 fn fingerprint(kind: &str, coupons: &[i64]) -> Fingerprint {

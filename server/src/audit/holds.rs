@@ -64,8 +64,8 @@ const REDEMPTION_ITSELF: &str = "
        OR (evaluation IS NULL) <> (first_locked_at IS NULL)
        OR (evaluation IS NULL AND state <> 2)";
 
-/// The coupons that a live redemption names must say so too. As a coupon points at one redemption,
-/// no coupon is in two.
+/// The coupons that a live redemption names must say so too, but for those whose fate a partial refund
+/// has decided. As a coupon points at one redemption, no coupon is in two.
 const REDEMPTION_TO_COUPON: &str = "
     SELECT printf('redemption %d of user %d, order `%s`, is %s with coupon %d: %s',
                   redemption_id, user_id, order_id,
@@ -86,7 +86,11 @@ const REDEMPTION_TO_COUPON: &str = "
           CROSS JOIN json_each(
             CASE WHEN json_valid(r.evaluation) THEN r.evaluation END, '$.uses') AS u
           LEFT JOIN coupon AS c ON c.coupon_id = json_extract(u.value, '$[0]')
-          WHERE r.state IN (0, 1))
+          WHERE r.state IN (0, 1)
+            AND NOT (r.state = 1 AND EXISTS (
+              SELECT 1 FROM json_each(
+                CASE WHEN json_valid(r.evaluation) THEN r.evaluation END, '$.refunded.coupons') AS d
+              WHERE d.value = json_extract(u.value, '$[0]'))))
     WHERE fault IS NOT NULL";
 
 /// A refund outlives its redemption.
@@ -96,7 +100,7 @@ const REFUND_TO_REDEMPTION: &str = "
                   f.request_id, f.user_id, f.order_id, r.redemption_id, r.user_id, r.order_id,
                   r.state)
     FROM refund AS f JOIN redemption AS r ON r.redemption_id = f.redemption_id
-    WHERE r.state <> 4 OR r.user_id <> f.user_id OR r.order_id <> f.order_id";
+    WHERE r.state NOT IN (1, 4) OR r.user_id <> f.user_id OR r.order_id <> f.order_id";
 
 const REDEMPTION_TO_REFUND: &str = "
     SELECT printf('redemption %d of user %d, order `%s`, is RESTORED without a refund',
@@ -105,6 +109,25 @@ const REDEMPTION_TO_REFUND: &str = "
     WHERE r.state = 4 AND NOT EXISTS (
         SELECT 1 FROM refund AS f WHERE f.user_id = r.user_id AND f.order_id = r.order_id
                                     AND f.redemption_id = r.redemption_id)";
+
+/// The refunds of an order add up to what it says was given back, which is what was paid once all of
+/// it is refunded, and never more (R59).
+const REFUNDED_MONEY: &str = "
+    SELECT printf('redemption %d of user %d, order `%s`, state %d: %d was paid, %d given back, its '
+                  || 'refunds come to %s',
+                  redemption_id, user_id, order_id, state, paid, refunded, IFNULL(refunds, 'none'))
+    FROM (SELECT r.redemption_id, r.user_id, r.order_id, r.state,
+                 (SELECT SUM(json_extract(l.value, '$[1]') - json_extract(l.value, '$[2]'))
+                  FROM json_each(r.evaluation, '$.lines') AS l)
+                 + IFNULL(json_extract(r.evaluation, '$.shipping[0]')
+                          - json_extract(r.evaluation, '$.shipping[1]'), 0) AS paid,
+                 IFNULL(json_extract(r.evaluation, '$.refunded.amount'), 0) AS refunded,
+                 (SELECT SUM(json_extract(f.coupons, '$.amount')) FROM refund AS f
+                  WHERE f.user_id = r.user_id AND f.order_id = r.order_id
+                    AND f.redemption_id = r.redemption_id) AS refunds
+          FROM redemption AS r
+          WHERE r.state IN (1, 4) AND json_valid(r.evaluation))
+    WHERE refunded <> IFNULL(refunds, 0) OR refunded > paid OR (state = 4 AND refunded <> paid)";
 
 const REISSUED: &str = "
     SELECT printf('coupon %d of user %d replaces coupon %d, which %s', n.coupon_id, n.user_id,
@@ -128,6 +151,7 @@ pub(super) async fn check(snapshot: &mut Snapshot<'_>) -> anyhow::Result<Check> 
         REDEMPTION_TO_COUPON,
         REFUND_TO_REDEMPTION,
         REDEMPTION_TO_REFUND,
+        REFUNDED_MONEY,
         REISSUED,
     ] {
         snapshot.find(sql, &mut findings).await?;

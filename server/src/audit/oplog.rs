@@ -9,7 +9,8 @@ macro_rules! operation {
             "CASE ",
             $column,
             " WHEN 0 THEN 'lock' WHEN 1 THEN 'confirm' WHEN 2 THEN 'cancel' WHEN 3 THEN 'expire' \
-             WHEN 4 THEN 'restore' WHEN 5 THEN 'void' WHEN 6 THEN 'lapse' ELSE 'unknown' END"
+             WHEN 4 THEN 'restore' WHEN 5 THEN 'void' WHEN 6 THEN 'lapse' \
+             WHEN 7 THEN 'force confirm' WHEN 8 THEN 'force cancel' ELSE 'unknown' END"
         )
     };
 }
@@ -29,14 +30,15 @@ const ILLEGAL_PATH: &str = concat!(
            THEN 'it is logged for another user, another template or several coupons'
            WHEN (p.operation, IFNULL(p.from_status, -1), p.to_status) NOT IN (
              VALUES (0, 0, 3), (1, 3, 1), (2, 3, 0), (2, 3, 2), (4, 1, 0), (4, -1, 0), (5, 0, 4),
-                    (6, 3, 0), (6, 3, 2))
+                    (6, 3, 0), (6, 3, 2), (7, 3, 1), (7, 0, 1), (7, 2, 1), (8, 3, 0), (8, 3, 2))
            THEN printf('it leads from status %s to %d', IFNULL(p.from_status, 'none'), p.to_status)
            WHEN p.step > 1 AND p.from_status IS NOT p.before
            THEN printf('it starts from status %s, the one before ended in %d',
                        IFNULL(p.from_status, 'none'), p.before)
            WHEN p.step = 1 AND p.from_status IS NOT CASE WHEN c.reissue_of IS NULL THEN 0 END
            THEN printf('it is the first and starts from status %s', IFNULL(p.from_status, 'none'))
-           WHEN p.step > 1 AND p.operation IN (1, 2, 4, 6) AND p.order_id <> p.order_before
+           WHEN p.step > 1 AND p.order_id <> p.order_before
+                AND (p.operation IN (1, 2, 4, 6, 8) OR (p.operation = 7 AND p.from_status = 3))
            THEN printf('it is of order `%s`, the one before of order `%s`',
                        p.order_id, p.order_before)
            WHEN p.is_last AND p.to_status <> c.status AND NOT (p.to_status = 0 AND c.status = 2)
@@ -93,7 +95,7 @@ const CLOSED_TWICE: &str = concat!(
            FROM coupon_operation WHERE coupon_id IS NOT NULL AND order_id <> ''
            WINDOW story AS (PARTITION BY user_id, order_id ORDER BY operation_id)) AS o
      CROSS JOIN redemption AS r ON r.user_id = o.user_id AND r.order_id = o.order_id
-     WHERE ((o.before = 1 AND o.operation NOT IN (1, 4)) OR (o.before = 4 AND o.operation <> 4))
+     WHERE ((o.before IN (1, 7) AND o.operation NOT IN (1, 7, 4)) OR (o.before = 4 AND o.operation <> 4))
        AND o.at_before >= IFNULL(r.first_locked_at, r.closed_at)"
 );
 
@@ -103,7 +105,7 @@ const CONFIRMED_AND_NOT: &str = "
                   o.user_id, o.order_id, o.operation_id, o.coupon_id, r.redemption_id, r.state)
     FROM coupon_operation AS o
     CROSS JOIN redemption AS r ON r.user_id = o.user_id AND r.order_id = o.order_id
-    WHERE o.operation = 1 AND r.state NOT IN (1, 4)
+    WHERE o.operation IN (1, 7) AND r.state NOT IN (1, 4)
       AND o.at >= IFNULL(r.first_locked_at, r.closed_at)";
 
 /// Also finds expiries that were logged too often or not at all, which no coupon's own path shows.

@@ -1,22 +1,44 @@
 //! I6: stored evaluations add up, coupon by coupon and line by line (R59).
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use serde::Deserialize;
 use sqlx::Row;
 
 use super::{findings::Findings, snapshot::Snapshot};
 
-/// A coupon's part as stored: coupon, template, discount, shares (line, discount).
-type StoredUse = (i64, i64, i64, Vec<(String, i64)>);
+/// A coupon's part as stored: coupon, template, discount, shares (line, discount), share of the
+/// shipping charge, eligible lines.
+#[derive(Debug, Deserialize)]
+struct StoredUse(
+    i64,
+    i64,
+    i64,
+    Vec<(String, i64)>,
+    #[serde(default)] i64,
+    #[serde(default)] Vec<usize>,
+);
+
+/// A line as stored: line, amount, discount, pieces.
+#[derive(Debug, Deserialize)]
+struct StoredLine(String, i64, i64, #[serde(default = "one")] i64);
+
+const fn one() -> i64 {
+    1
+}
 
 /// An evaluation as stored, money in minor units.
 #[derive(Debug, Deserialize)]
 struct Stored {
     /// In the order applied.
     uses: Vec<StoredUse>,
-    /// Line, amount, discount.
-    lines: Vec<(String, i64, i64)>,
+    lines: Vec<StoredLine>,
+    /// Amount and discount of the shipping charge.
+    #[serde(default)]
+    shipping: (i64, i64),
 }
 
 /// Judges every stored evaluation.
@@ -47,26 +69,54 @@ fn fault_of(text: &str) -> Option<String> {
     if stored.uses.is_empty() {
         return Some("its evaluation names no coupon".to_owned());
     }
-    let mut left: HashMap<&str, i128> = HashMap::new();
-    for (line, amount, discount) in &stored.lines {
-        if !(0 <= *discount && discount <= amount) {
-            return Some(format!("line `{line}` of {amount} has a discount of {discount}"));
+    if let Some(StoredLine(line, _, _, pieces)) = stored.lines.iter().find(|line| line.3 < 1) {
+        return Some(format!("line `{line}` has {pieces} pieces"));
+    }
+    let mut left: HashMap<Place<'_>, i128> = HashMap::new();
+    let (amount, discount) = stored.shipping;
+    let lines = stored.lines.iter().map(|line| (Place::Line(&line.0), line.1, line.2));
+    for (place, amount, discount) in lines.chain([(Place::Shipping, amount, discount)]) {
+        if !(0 <= discount && discount <= amount) {
+            return Some(format!("{place} of {amount} has a discount of {discount}"));
         }
-        if left.insert(line, i128::from(*discount)).is_some() {
-            return Some(format!("line `{line}` is there twice"));
+        if left.insert(place, i128::from(discount)).is_some() {
+            return Some(format!("{place} is there twice"));
         }
     }
     let mut coupons = HashSet::new();
-    for (coupon, _, discount, shares) in &stored.uses {
+    for used in &stored.uses {
+        let StoredUse(coupon, template, discount, shares, shipping, eligible) = used;
         if !coupons.insert(*coupon) {
             return Some(format!("coupon {coupon} is there twice"));
         }
-        if let Some(fault) = subtract(*coupon, *discount, shares, &mut left) {
+        if *template < 1 {
+            return Some(format!("coupon {coupon} is of template {template}"));
+        }
+        if let Some(line) = eligible.iter().find(|line| **line >= stored.lines.len()) {
+            return Some(format!("coupon {coupon} names line number {line}, which is none"));
+        }
+        if let Some(fault) = subtract(*coupon, *discount, shares, *shipping, &mut left) {
             return Some(fault);
         }
     }
-    let (line, rest) = left.into_iter().filter(|(_, rest)| *rest != 0).min()?;
-    Some(format!("line `{line}` has {rest} of discount beyond the coupons' shares"))
+    let (place, rest) = left.into_iter().filter(|(_, rest)| *rest != 0).min()?;
+    Some(format!("{place} has {rest} of discount beyond the coupons' shares"))
+}
+
+/// What a discount is taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Place<'a> {
+    Line(&'a str),
+    Shipping,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line `{line}`"),
+            Self::Shipping => f.write_str("the shipping charge"),
+        }
+    }
 }
 
 /// Takes a coupon's shares off what is left of the lines' discounts.
@@ -74,21 +124,20 @@ fn subtract<'a>(
     coupon: i64,
     discount: i64,
     shares: &'a [(String, i64)],
-    left: &mut HashMap<&'a str, i128>,
+    shipping: i64,
+    left: &mut HashMap<Place<'a>, i128>,
 ) -> Option<String> {
     let mut sum = 0;
-    for (line, share) in shares {
-        sum += i128::from(*share);
-        match left.get_mut(line.as_str()) {
-            None => {
-                return Some(format!(
-                    "coupon {coupon} has a share on line `{line}`, which is none"
-                ));
+    let lines = shares.iter().map(|(line, share)| (Place::Line(line), *share));
+    let shipping = Some((Place::Shipping, shipping)).filter(|(_, share)| *share != 0);
+    for (place, share) in lines.chain(shipping) {
+        sum += i128::from(share);
+        match left.get_mut(&place) {
+            None => return Some(format!("coupon {coupon} has a share on {place}, which is none")),
+            Some(_) if share <= 0 => {
+                return Some(format!("coupon {coupon} has a share of {share} on {place}"));
             }
-            Some(_) if *share <= 0 => {
-                return Some(format!("coupon {coupon} has a share of {share} on line `{line}`"));
-            }
-            Some(rest) => *rest -= i128::from(*share),
+            Some(rest) => *rest -= i128::from(share),
         }
     }
     if sum != i128::from(discount) || discount <= 0 {
@@ -123,6 +172,10 @@ mod tests {
         says(r#"[5,1,0,[]]"#, r#"["a",9,0]"#, "takes 0 off");
         says(r#"[5,1,9,[["a",9]]]"#, r#"["a",8,9]"#, "line `a` of 8 has a discount of 9");
         says(r#"[5,1,9,[["a",9]]]"#, r#"["a",8,-1]"#, "line `a` of 8 has a discount of -1");
+        says(r#"[5,0,9,[["a",9]]]"#, r#"["a",9,9]"#, "is of template 0");
+        says(r#"[5,1,9,[["a",9]],0,[1]]"#, r#"["a",9,9]"#, "line number 1, which is none");
+        says(r#"[5,1,9,[["a",9]]]"#, r#"["a",9,9,0]"#, "line `a` has 0 pieces");
+        says(r#"[5,1,9,[["a",8]],1]"#, r#"["a",9,8]"#, "the shipping charge has -1 of discount");
         says(r#"[5,1,9,[["z",9]]]"#, r#"["a",9,9]"#, "share on line `z`, which is none");
         says(r#"[5,1,9,[["a",10],["b",-1]]]"#, r#"["a",10,10],["b",2,0]"#, "share of -1");
         says(r#"[5,1,8,[["a",8]]]"#, r#"["a",9,9]"#, "line `a` has 1 of discount beyond");

@@ -18,7 +18,8 @@ pub(super) use clock::advance_clock;
 pub(super) use coupon::{claim, claim_batch, get_coupon, issue, list_coupons, quote, void_coupon};
 pub(super) use page::{redemption_token, token};
 pub(super) use redemption::{
-    Stuck, cancel, confirm, get_redemption, list_stuck_redemptions, lock, restore,
+    Stuck, cancel, confirm, force_cancel, force_confirm, get_redemption, list_stuck_redemptions,
+    lock, restore,
 };
 pub(super) use template::{
     add_audience_users, create_template, get_template, list_templates, publish_template,

@@ -8,8 +8,12 @@ use coupon_domain::{
     fingerprint::{Fingerprint, Fingerprinter},
     ids::{CouponId, TemplateId, UserId},
     money::Minor,
-    redemption::VoidCommand,
-    template::{Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, StateChange, UseWindow},
+    redemption::{ForceVerb, LineQuantity, RefundOf, VoidCommand},
+    rules::{
+        Audience, Benefit, CodeSet, Exclusions, KeptDiscount, RestorePolicy, Rules, Scope,
+        Stacking, ThresholdBase, UseWindow,
+    },
+    template::StateChange,
     time::Timestamp,
 };
 
@@ -30,13 +34,46 @@ pub(super) fn lock(fields: &LockFields<'_>) -> Fingerprint {
     let prints = Fingerprinter::new("lock").number(fields.user.get()).text(fields.order);
     let prints = prints.numbers(fields.coupons.iter().map(|coupon| coupon.get()));
     let prints = optional(cart(prints, fields.cart), fields.ttl.map(millis));
-    optional(prints, fields.expected_discount.map(Minor::get)).finish()
+    let prints = optional(prints, fields.expected_discount.map(Minor::get));
+    let shipping = fields.cart.shipping;
+    if shipping == Minor::ZERO { prints } else { prints.number(shipping.get()) }.finish()
 }
 
 /// Of a Confirm or Cancel, named by `verb`.
 pub(super) fn close(verb: &str, user: UserId, order: &str, coupons: &[CouponId]) -> Fingerprint {
     let prints = Fingerprinter::new(verb).number(user.get()).text(order);
     prints.numbers(coupons.iter().map(|coupon| coupon.get())).finish()
+}
+
+/// Of a Restore.
+pub(super) fn restore(user: UserId, order: &str, of: &RefundOf) -> Fingerprint {
+    let prints = Fingerprinter::new("restore").number(user.get()).text(order);
+    match of {
+        RefundOf::Everything => prints.number(0).finish(),
+        RefundOf::Parts { lines, shipping } => {
+            let prints = prints.number(1).number(length(lines.len()));
+            let line = |prints: Fingerprinter, line: &LineQuantity| {
+                prints.text(&line.line_id).number(line.quantity)
+            };
+            lines.iter().fold(prints, line).number((*shipping).into()).finish()
+        }
+    }
+}
+
+/// Of a ForceConfirm or ForceCancel.
+pub(super) fn force(
+    verb: ForceVerb,
+    user: UserId,
+    order: &str,
+    operator: &str,
+    reason: &str,
+) -> Fingerprint {
+    let verb = match verb {
+        ForceVerb::Confirm => "force_confirm",
+        ForceVerb::Cancel => "force_cancel",
+    };
+    let prints = Fingerprinter::new(verb).number(user.get()).text(order);
+    prints.text(operator).text(reason).finish()
 }
 
 pub(super) fn void_coupon(command: VoidCommand) -> Fingerprint {
@@ -48,7 +85,8 @@ pub(super) fn create_template(template: &NewTemplate) -> Fingerprint {
     let prints = Fingerprinter::new("create_template");
     let prints = prints.text(&template.display_name).number(template.merchant);
     let prints = rules(prints, &template.rules).number(template.total);
-    instant(instant(prints, template.claim_from), template.claim_until).finish()
+    let prints = instant(instant(prints, template.claim_from), template.claim_until);
+    rarer_rules(prints, &template.rules).finish()
 }
 
 pub(super) fn update_template(update: &TemplateUpdate) -> Fingerprint {
@@ -93,8 +131,8 @@ fn cart(prints: Fingerprinter, cart: &Cart) -> Fingerprinter {
 fn rules(prints: Fingerprinter, rules: &Rules) -> Fingerprinter {
     let prints = benefit(prints, &rules.benefit).text(rules.currency.as_str());
     let prints = scope(prints, &rules.scope).number(match rules.stacking {
-        Stacking::Mutex => 1,
-        Stacking::Stackable => 2,
+        Stacking::Exclusive => 1,
+        Stacking::Stackable | Stacking::OneOf(_) => 2,
     });
     let prints = match rules.use_window {
         UseWindow::Fixed { from, until } => instant(instant(prints.number(1), from), until),
@@ -115,7 +153,7 @@ fn rules(prints: Fingerprinter, rules: &Rules) -> Fingerprinter {
 
 fn benefit(prints: Fingerprinter, benefit: &Benefit) -> Fingerprinter {
     match *benefit {
-        Benefit::ThresholdOff { threshold, amount } => {
+        Benefit::ThresholdOff { threshold, amount, .. } => {
             prints.number(1).number(threshold.get()).number(amount.get())
         }
         Benefit::DirectOff { amount } => prints.number(2).number(amount.get()),
@@ -130,12 +168,46 @@ fn scope(prints: Fingerprinter, scope: &Scope) -> Fingerprinter {
     match scope {
         Scope::All => prints.number(1),
         Scope::Merchants(ids) => prints.number(2).numbers(ids.as_slice().iter().copied()),
-        Scope::Categories(codes) => {
-            let prints = prints.number(3).number(length(codes.len()));
-            codes.iter().fold(prints, |prints, code| prints.text(code))
-        }
+        Scope::Categories(codes) => texts(prints.number(3), codes),
         Scope::Products(ids) => prints.number(4).numbers(ids.as_slice().iter().copied()),
     }
+}
+
+/// Each only when it is there, after a number of its own.
+fn rarer_rules(mut prints: Fingerprinter, rules: &Rules) -> Fingerprinter {
+    if let Benefit::ThresholdOff { every: true, max_discount, .. } = rules.benefit {
+        prints = optional(prints.number(1), max_discount.map(Minor::get));
+    }
+    if rules.threshold_base == ThresholdBase::AfterEarlierCoupons {
+        prints = prints.number(2);
+    }
+    let excluded = &rules.excluded;
+    if *excluded != Exclusions::default() {
+        prints = prints.number(3).numbers(excluded.merchants.as_slice().iter().copied());
+        prints = texts(prints, &excluded.categories);
+        prints = prints.numbers(excluded.products.as_slice().iter().copied());
+    }
+    if rules.with_shipping {
+        prints = prints.number(4);
+    }
+    if rules.min_payable > Minor::ZERO {
+        prints = prints.number(5).number(rules.min_payable.get());
+    }
+    if let Stacking::OneOf(group) = &rules.stacking {
+        prints = prints.number(6).text(group);
+    }
+    if let Some(limit) = rules.per_order_limit {
+        prints = prints.number(7).number(limit.into());
+    }
+    if rules.kept_discount == KeptDiscount::ClawBack {
+        prints = prints.number(8);
+    }
+    prints
+}
+
+fn texts(prints: Fingerprinter, codes: &CodeSet) -> Fingerprinter {
+    let codes = codes.as_slice();
+    codes.iter().fold(prints.number(length(codes.len())), |prints, code| prints.text(code))
 }
 
 fn instant(prints: Fingerprinter, at: Timestamp) -> Fingerprinter {

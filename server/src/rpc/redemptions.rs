@@ -62,7 +62,7 @@ impl RedemptionService for RedemptionRpc {
         request: Request<v1::RestoreRequest>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
         let deadline = deadline(&request, &self.usecases.config);
-        let command = decode::restore(request.into_inner())?;
+        let command = decode::restore(request.into_inner(), &self.usecases.config)?;
         let restored = self.usecases.restore(command, deadline).await?;
         Ok(Response::new(encode::restored(restored, self.usecases.clock.now())))
     }
@@ -85,5 +85,25 @@ impl RedemptionService for RedemptionRpc {
             decode::list_stuck_redemptions(request.into_inner(), &self.usecases.config)?;
         let page = self.usecases.stuck_redemptions(min_overdue, page_size, after).await?;
         Ok(Response::new(encode::stuck_redemptions(page)))
+    }
+
+    async fn force_confirm(
+        &self,
+        request: Request<v1::ForceConfirmRequest>,
+    ) -> Result<Response<v1::ForceConfirmResponse>, Status> {
+        let deadline = deadline(&request, &self.usecases.config);
+        let command = decode::force_confirm(request.into_inner())?;
+        let redemption = self.usecases.force(command, deadline).await?;
+        Ok(Response::new(v1::ForceConfirmResponse { redemption: self.now(redemption) }))
+    }
+
+    async fn force_cancel(
+        &self,
+        request: Request<v1::ForceCancelRequest>,
+    ) -> Result<Response<v1::ForceCancelResponse>, Status> {
+        let deadline = deadline(&request, &self.usecases.config);
+        let command = decode::force_cancel(request.into_inner())?;
+        let redemption = self.usecases.force(command, deadline).await?;
+        Ok(Response::new(v1::ForceCancelResponse { redemption: self.now(redemption) }))
     }
 }

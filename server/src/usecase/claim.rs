@@ -7,7 +7,8 @@ use coupon_domain::{
     coupon::{Coupon, CouponStatus},
     fingerprint::hash_request_id,
     ids::TemplateId,
-    template::{Audience, Template, TemplateState},
+    rules::Audience,
+    template::{Template, TemplateState},
     time::Timestamp,
 };
 

@@ -5,8 +5,8 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 use coupon_domain::{
     CouponFault, Rejection,
     coupon::Coupon,
-    evaluate::{Candidate, best, judge},
-    ids::CouponId,
+    evaluate::{Candidate, Evaluator, SearchLimits},
+    ids::{CouponId, TemplateId},
     money::Minor,
     template::Template,
 };
@@ -23,31 +23,56 @@ impl UseCases {
         let now = self.clock.now();
         let mut unusable = Vec::new();
         let found = self.quoted_coupons(&command, &mut unusable).await?;
-        let mut usable: Vec<(Usable, Arc<Template>)> = Vec::new();
-        for coupon in found {
-            let template = self.template(coupon.template).await?;
+        let templates = self.templates_of(&found).await?;
+        let evaluator = Evaluator::new(&command.cart);
+        // Coupons of one template are worth the same.
+        let mut worth: HashMap<TemplateId, Result<Minor, CouponFault>> = HashMap::new();
+        let mut usable = Vec::new();
+        let mut candidates = Vec::new();
+        for coupon in &found {
+            let Some(template) = templates.get(&coupon.template) else { continue };
             let use_from = template.use_from(coupon.claimed_at);
-            let stated = coupon.lock_rejection(None, use_from, now);
-            let candidate = candidate(coupon.id, &template);
-            let judged = match stated {
+            let candidate = Candidate {
+                coupon: coupon.id,
+                template: template.id,
+                valid_until: coupon.valid_until,
+                rules: &template.rules,
+            };
+            let judged = match coupon.lock_rejection(None, use_from, now) {
                 Some(reason) => Err(fault(coupon.id, reason)),
-                None => judge(&candidate, &command.cart),
+                None => worth
+                    .entry(template.id)
+                    .or_insert_with(|| evaluator.judge(&candidate))
+                    .map_err(|fault| CouponFault { coupon: coupon.id, ..fault }),
             };
             match judged {
                 Ok(discount) => {
-                    let usable_coupon =
-                        Usable { coupon: coupon.id, template: template.id, discount };
-                    usable.push((usable_coupon, template));
+                    usable.push(Usable { coupon: coupon.id, template: template.id, discount });
+                    candidates.push(candidate);
                 }
                 Err(fault) => unusable.push(Unusable { fault, template: Some(template.id) }),
             }
         }
-        let candidates: Vec<Candidate<'_>> =
-            usable.iter().map(|(found, template)| candidate(found.coupon, template)).collect();
-        let best = best(&candidates, &command.cart);
-        let mut usable: Vec<Usable> = usable.iter().map(|(usable, _)| *usable).collect();
+        let limits = SearchLimits {
+            effort: self.config.quotes.effort_max,
+            coupons_max: self.config.redemptions.coupons_per_order_max,
+        };
+        let best = evaluator.best(&candidates, limits);
         usable.sort_by_key(|usable| (Reverse(usable.discount), usable.coupon));
         Ok(Quoted { usable, unusable, best })
+    }
+
+    async fn templates_of(
+        &self,
+        coupons: &[Coupon],
+    ) -> Result<HashMap<TemplateId, Arc<Template>>, ServiceError> {
+        let mut templates = HashMap::new();
+        for coupon in coupons {
+            if !templates.contains_key(&coupon.template) {
+                templates.insert(coupon.template, self.template(coupon.template).await?);
+            }
+        }
+        Ok(templates)
     }
 
     /// The coupons to judge, in the order of the request or of the wallet.
@@ -75,10 +100,6 @@ impl UseCases {
         }
         Ok(ordered)
     }
-}
-
-fn candidate(coupon: CouponId, template: &Template) -> Candidate<'_> {
-    Candidate { coupon, template: template.id, rules: &template.rules }
 }
 
 fn fault(coupon: CouponId, reason: Rejection) -> CouponFault {

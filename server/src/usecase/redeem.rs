@@ -1,4 +1,4 @@
-//! Lock, Confirm, Cancel, Restore, Void: using coupons in an order (R49-R51, R58, R59).
+//! Lock, Confirm, Cancel, Restore, Force, Void: using coupons in an order (R49-R51, R58, R59).
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use coupon_domain::{
     Rejection,
     ids::{RedemptionId, UserId},
     redemption::{
-        CloseCommand, LockCommand, LockLimits, Redemption, RequestMark, RestoreCommand, Restored,
-        VoidCommand,
+        CloseCommand, ForceCommand, LockCommand, LockLimits, Redemption, RequestMark,
+        RestoreCommand, Restored, VoidCommand,
     },
     time::Timestamp,
 };
@@ -96,6 +96,21 @@ impl UseCases {
             Redeemed::Restored(restored) => Ok(restored),
             other => Err(ServiceError::Internal(format!("unexpected answer {other:?}"))),
         }
+    }
+
+    /// Confirmed or cancelled by an operator, whom the log of the server names.
+    ///
+    /// # Errors
+    /// A refusal, or a failure of the ledger.
+    pub async fn force(
+        &self,
+        command: ForceCommand,
+        deadline: Deadline,
+    ) -> Result<Redemption, ServiceError> {
+        let ForceCommand { user, order, verb, operator, reason, .. } = command.clone();
+        let redemption = self.redeem_order(RedeemCommand::Force(command), deadline).await?;
+        tracing::warn!(%user, order, ?verb, operator, reason, "an operator closed an order by force");
+        Ok(redemption)
     }
 
     /// Takes a coupon away. Repeats by state; the request id is recorded to tell reuse.

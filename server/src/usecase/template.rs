@@ -6,7 +6,8 @@ use coupon_domain::{
     Rejection,
     ids::TemplateId,
     redemption::RequestMark,
-    template::{StateChange, Template, TemplateState, UseWindow},
+    rules::UseWindow,
+    template::{StateChange, Template, TemplateState},
 };
 
 use super::{

@@ -11,10 +11,8 @@ use coupon_domain::{
     fingerprint::Fingerprinter,
     ids::{TemplateId, UserId},
     money::{Currency, Minor},
-    template::{
-        Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, Template, TemplateState,
-        UseWindow,
-    },
+    rules::{Benefit, Rules},
+    template::{Template, TemplateState},
     time::{Minute, TimeZone, Timestamp},
 };
 use coupon_server::{
@@ -176,18 +174,9 @@ fn recorded(what: &str, id: TemplateId, at: Timestamp) -> Recorded {
 }
 
 fn rules() -> anyhow::Result<Rules> {
-    Ok(Rules {
-        benefit: Benefit::DirectOff { amount: Minor::new(100) },
-        currency: Currency::parse("CNY").context("CNY is no currency")?,
-        scope: Scope::All,
-        stacking: Stacking::Stackable,
-        use_window: UseWindow::Fixed {
-            from: Timestamp::from_millis(0),
-            until: Timestamp::from_millis(FAR_AHEAD_MS),
-        },
-        time_zone: TimeZone::parse("UTC").context("UTC is no time zone")?,
-        per_user_limit: 1,
-        audience: Audience::Everyone,
-        restore: RestorePolicy::IfUnexpired,
-    })
+    Ok(Rules::plain(
+        Benefit::DirectOff { amount: Minor::new(100) },
+        Currency::parse("CNY").expect("a currency"),
+        TimeZone::parse("UTC").expect("a time zone"),
+    ))
 }

@@ -15,7 +15,7 @@ fn with(policy: RestorePolicy, restore_days: i32) -> v1::TemplateRules {
 
 fn restore(user_id: i64, order: &str, request_id: &str) -> v1::RestoreRequest {
     let (order_id, request_id) = (order.to_owned(), request_id.to_owned());
-    v1::RestoreRequest { user_id, order_id, request_id }
+    v1::RestoreRequest { user_id, order_id, request_id, ..v1::RestoreRequest::default() }
 }
 
 /// A paid order of user 1 with one coupon of each policy; the coupons in the order of the policies.

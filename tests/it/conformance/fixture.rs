@@ -9,10 +9,8 @@ use async_trait::async_trait;
 use coupon_domain::{
     ids::{CouponId, TemplateId},
     money::{Currency, Minor},
-    template::{
-        Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, Template, TemplateState,
-        UseWindow,
-    },
+    rules::{Benefit, KeptDiscount, RestorePolicy, Rules, Stacking, UseWindow},
+    template::{Template, TemplateState},
     time::{TimeZone, Timestamp},
 };
 use coupon_server::{
@@ -22,7 +20,9 @@ use coupon_server::{
 };
 
 pub(crate) use self::{
-    commands::{TTL, cart, deadline, issue_at, refused, rejected, submitted, user_id},
+    commands::{
+        TTL, cart, deadline, issue_at, refund_command, refused, rejected, submitted, user_id,
+    },
     heard::Heard,
 };
 
@@ -70,6 +70,7 @@ pub(crate) struct Offer {
     pub(crate) restore: RestorePolicy,
     pub(crate) stacking: Stacking,
     pub(crate) benefit: Benefit,
+    pub(crate) kept_discount: KeptDiscount,
 }
 
 impl Default for Offer {
@@ -83,22 +84,22 @@ impl Default for Offer {
             restore: RestorePolicy::IfUnexpired,
             stacking: Stacking::Stackable,
             benefit: Benefit::DirectOff { amount: Minor::new(100) },
+            kept_discount: KeptDiscount::Keep,
         }
     }
 }
 
 impl Offer {
     fn rules(&self) -> Rules {
+        let currency = Currency::parse("CNY").expect("a currency");
+        let time_zone = TimeZone::parse("UTC").expect("a time zone");
         Rules {
-            benefit: self.benefit,
-            currency: Currency::parse("CNY").expect("a currency"),
-            scope: Scope::All,
-            stacking: self.stacking,
+            stacking: self.stacking.clone(),
             use_window: self.window,
-            time_zone: TimeZone::parse("UTC").expect("a time zone"),
             per_user_limit: self.limit,
-            audience: Audience::Everyone,
             restore: self.restore,
+            kept_discount: self.kept_discount,
+            ..Rules::plain(self.benefit, currency, time_zone)
         }
     }
 }

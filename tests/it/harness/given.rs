@@ -37,7 +37,7 @@ pub(crate) fn threshold_off(
     threshold_minor: i64,
     amount_minor: i64,
 ) -> v1::template_rules::Benefit {
-    let off = v1::ThresholdOff { threshold_minor, amount_minor };
+    let off = v1::ThresholdOff { threshold_minor, amount_minor, ..v1::ThresholdOff::default() };
     v1::template_rules::Benefit::ThresholdOff(off)
 }
 
@@ -99,6 +99,7 @@ pub(crate) fn rules() -> v1::TemplateRules {
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        ..v1::TemplateRules::default()
     }
 }
 
@@ -133,7 +134,11 @@ pub(crate) fn line(line_id: &str, product_id: i64, amount_minor: i64) -> v1::Car
 
 /// A cart in CNY.
 pub(crate) fn cart(lines: impl IntoIterator<Item = v1::CartLine>) -> Option<v1::Cart> {
-    Some(v1::Cart { currency_code: "CNY".to_owned(), lines: lines.into_iter().collect() })
+    Some(v1::Cart {
+        currency_code: "CNY".to_owned(),
+        lines: lines.into_iter().collect(),
+        ..v1::Cart::default()
+    })
 }
 
 /// One line of 100.00 CNY.

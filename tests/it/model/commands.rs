@@ -7,7 +7,7 @@ use coupon_domain::{
     ids::CouponId,
     money::Minor,
     redemption::{CloseCommand, LockCommand, LockLimits, RequestMark},
-    template::{Benefit, RestorePolicy, Stacking, UseWindow},
+    rules::{Benefit, RestorePolicy, Stacking, UseWindow},
     time::Timestamp,
 };
 
@@ -35,7 +35,12 @@ pub(super) fn offer(shelf: &Shelf) -> Offer {
     let amount = Minor::new(shelf.off);
     let benefit = match shelf.threshold {
         0 => Benefit::DirectOff { amount },
-        threshold => Benefit::ThresholdOff { threshold: Minor::new(threshold), amount },
+        threshold => Benefit::ThresholdOff {
+            threshold: Minor::new(threshold),
+            amount,
+            every: false,
+            max_discount: None,
+        },
     };
     Offer {
         total: shelf.total,
@@ -43,8 +48,9 @@ pub(super) fn offer(shelf: &Shelf) -> Offer {
         buckets: shelf.buckets,
         window,
         restore,
-        stacking: if shelf.alone { Stacking::Mutex } else { Stacking::Stackable },
+        stacking: if shelf.alone { Stacking::Exclusive } else { Stacking::Stackable },
         benefit,
+        ..Offer::default()
     }
 }
 

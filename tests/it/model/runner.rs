@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use coupon_domain::{
     ids::CouponId,
-    redemption::{RestoreCommand, VoidCommand},
+    redemption::{RefundOf, VoidCommand},
     template::Template,
     time::Timestamp,
 };
@@ -25,7 +25,9 @@ use super::{
     steps::{NOT_OWN, Named, Quoted, Step},
 };
 use crate::conformance::{
-    fixture::{DAY, MINUTE, MS, Shape, World, deadline, issue_at, submitted, user_id},
+    fixture::{
+        DAY, MINUTE, MS, Shape, World, deadline, issue_at, refund_command, submitted, user_id,
+    },
     sqlite_shaped,
 };
 
@@ -256,8 +258,7 @@ impl Runner {
             }
             Step::Restore { user, order, request } => {
                 let expected = self.model.run(*user, order, &Use::Restore { request }, at);
-                let (order_id, request_id) = ((*order).to_owned(), (*request).to_owned());
-                let command = RestoreCommand { user: user_id(*user), order: order_id, request_id };
+                let command = refund_command(*user, order, request, RefundOf::Everything);
                 (*user, *order, RedeemCommand::Restore(command), Some(expected))
             }
             Step::Void { user, coupon } => {

@@ -9,10 +9,8 @@ use coupon_domain::{
     fingerprint::Fingerprint,
     ids::TemplateId,
     money::{Currency, Minor},
-    template::{
-        Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, Template, TemplateState,
-        UseWindow,
-    },
+    rules::{Benefit, Rules},
+    template::{Template, TemplateState},
     time::{TimeZone, Timestamp},
 };
 use coupon_server::{
@@ -40,17 +38,11 @@ pub(super) fn draft(id: i64) -> Template {
         display_name: "shared".to_owned(),
         merchant: 0,
         state: TemplateState::Draft,
-        rules: Arc::new(Rules {
-            benefit: Benefit::DirectOff { amount: Minor::new(100) },
-            currency: Currency::parse("CNY").expect("a currency"),
-            scope: Scope::All,
-            stacking: Stacking::Stackable,
-            use_window: UseWindow::AfterClaim { days: 9 },
-            time_zone: TimeZone::parse("UTC").expect("a time zone"),
-            per_user_limit: 1,
-            audience: Audience::Everyone,
-            restore: RestorePolicy::IfUnexpired,
-        }),
+        rules: Arc::new(Rules::plain(
+            Benefit::DirectOff { amount: Minor::new(100) },
+            Currency::parse("CNY").expect("a currency"),
+            TimeZone::parse("UTC").expect("a time zone"),
+        )),
         total: 100,
         claim_from: start,
         claim_until: start.plus(DAY),

@@ -61,7 +61,11 @@ fn create(cases: &mut Cases) {
 
 fn benefits(cases: &mut Cases) {
     fn threshold(threshold_minor: i64, amount_minor: i64) -> Option<Benefit> {
-        Some(Benefit::ThresholdOff(v1::ThresholdOff { threshold_minor, amount_minor }))
+        Some(Benefit::ThresholdOff(v1::ThresholdOff {
+            threshold_minor,
+            amount_minor,
+            ..v1::ThresholdOff::default()
+        }))
     }
     fn direct(amount_minor: i64) -> Option<Benefit> {
         Some(Benefit::DirectOff(v1::DirectOff { amount_minor }))

@@ -51,7 +51,11 @@ pub(super) fn line_of(cart: &mut Option<v1::Cart>) -> &mut v1::CartLine {
 fn rules() -> v1::TemplateRules {
     let kind = v1::scope::Kind::All(v1::scope::All {});
     let fixed = v1::use_window::Fixed { use_from: at(LONG_AGO_S), valid_until: at(FAR_AHEAD_S) };
-    let off = v1::ThresholdOff { threshold_minor: 1_000, amount_minor: 100 };
+    let off = v1::ThresholdOff {
+        threshold_minor: 1_000,
+        amount_minor: 100,
+        ..v1::ThresholdOff::default()
+    };
     v1::TemplateRules {
         benefit: Some(v1::template_rules::Benefit::ThresholdOff(off)),
         currency_code: "CNY".to_owned(),
@@ -63,6 +67,7 @@ fn rules() -> v1::TemplateRules {
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        ..v1::TemplateRules::default()
     }
 }
 
@@ -192,7 +197,11 @@ fn cart() -> v1::Cart {
         quantity: 1,
         amount_minor,
     };
-    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line("1", 900), line("2", 800)] }
+    v1::Cart {
+        currency_code: "CNY".to_owned(),
+        lines: vec![line("1", 900), line("2", 800)],
+        ..v1::Cart::default()
+    }
 }
 
 pub(super) fn quote(world: &World) -> v1::QuoteRequest {
@@ -242,6 +251,7 @@ pub(super) fn restore(world: &World) -> v1::RestoreRequest {
         user_id: world.user,
         order_id: ORDER_CONFIRMED.to_owned(),
         request_id: id("restore"),
+        ..v1::RestoreRequest::default()
     }
 }
 

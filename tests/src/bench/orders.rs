@@ -170,7 +170,11 @@ fn percent_off() -> v1::Template {
 
 /// 20.00 off from 100.00 on, whatever is bought.
 fn threshold_off() -> v1::Template {
-    let benefit = v1::ThresholdOff { threshold_minor: 10_000, amount_minor: 2_000 };
+    let benefit = v1::ThresholdOff {
+        threshold_minor: 10_000,
+        amount_minor: 2_000,
+        ..v1::ThresholdOff::default()
+    };
     with_benefit("threshold", v1::template_rules::Benefit::ThresholdOff(benefit))
 }
 
@@ -184,7 +188,7 @@ fn cart() -> v1::Cart {
         quantity: 1 + line % 4,
         amount_minor: 1_000 + 137 * line,
     });
-    v1::Cart { currency_code: "CNY".to_owned(), lines: lines.collect() }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: lines.collect(), ..v1::Cart::default() }
 }
 
 /// Gives one coupon to each of the users `0..count`; their ids in that order.

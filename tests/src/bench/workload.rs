@@ -79,6 +79,7 @@ pub fn template(name: &str, total_count: i64) -> v1::Template {
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        ..v1::TemplateRules::default()
     };
     v1::Template {
         display_name: name.to_owned(),

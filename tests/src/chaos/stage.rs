@@ -122,6 +122,7 @@ async fn publish(client: &CouponClient, total: i64, limit: i32) -> anyhow::Resul
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        ..v1::TemplateRules::default()
     };
     let template = v1::Template {
         display_name: "chaos".to_owned(),

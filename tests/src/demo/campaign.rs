@@ -64,6 +64,7 @@ impl Campaign {
         v1::Cart {
             currency_code: CURRENCY.to_owned(),
             lines: vec![line("1", CATEGORY, 19_900), line("2", "books", 4_500)],
+            ..v1::Cart::default()
         }
     }
 }
@@ -77,6 +78,7 @@ fn template(stock: i64) -> anyhow::Result<v1::Template> {
         benefit: Some(v1::template_rules::Benefit::ThresholdOff(v1::ThresholdOff {
             threshold_minor: THRESHOLD_MINOR,
             amount_minor: AMOUNT_MINOR,
+            ..v1::ThresholdOff::default()
         })),
         currency_code: CURRENCY.to_owned(),
         scope: Some(v1::Scope { kind: Some(v1::scope::Kind::Categories(categories)) }),
@@ -87,6 +89,7 @@ fn template(stock: i64) -> anyhow::Result<v1::Template> {
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        ..v1::TemplateRules::default()
     };
     Ok(v1::Template {
         display_name: "Singles' Day: 50 off from 100".to_owned(),

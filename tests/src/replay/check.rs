@@ -113,7 +113,11 @@ mod tests {
             amount_minor,
             ..CartLine::default()
         };
-        Cart { currency_code: "USD".to_owned(), lines: vec![line("1", 100), line("2", 50)] }
+        Cart {
+            currency_code: "USD".to_owned(),
+            lines: vec![line("1", 100), line("2", 50)],
+            ..Cart::default()
+        }
     }
 
     fn combination() -> Combination {
@@ -122,6 +126,7 @@ mod tests {
             amount_minor,
             discount_minor,
             payable_minor: amount_minor - discount_minor,
+            ..LineDiscount::default()
         };
         let share = |line_id: &str, discount_minor| LineShare {
             line_id: line_id.to_owned(),
@@ -133,11 +138,13 @@ mod tests {
                 template_id: 6,
                 discount_minor: 30,
                 shares: vec![share("1", 20), share("2", 10)],
+                ..CouponUse::default()
             }],
             lines: vec![line("1", 100, 20), line("2", 50, 10)],
             discount_minor: 30,
             payable_minor: 120,
             optimal: true,
+            ..Combination::default()
         }
     }
 

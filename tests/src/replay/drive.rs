@@ -203,7 +203,7 @@ impl<'j> Drive<'j> {
                 amount_minor: line.sales_cents,
             }
         });
-        Cart { currency_code: CURRENCY.to_owned(), lines: lines.collect() }
+        Cart { currency_code: CURRENCY.to_owned(), lines: lines.collect(), ..Cart::default() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The redemption group: Lock, Confirm, Cancel, Restore, Void and Lapse of many orders in one
+//! The redemption group: Lock, Confirm, Cancel, Restore, Force, Void and Lapse of many orders in one
 //! transaction. Loads the rows by key, lets the commands change the [`Book`] one after the other,
 //! writes the difference, commits. Order of locking rows: redemptions, then coupons, each by id.
 
@@ -261,6 +261,9 @@ impl RedeemWriter {
                 let mint = || minted.next().unwrap_or(spare);
                 let restored = redemption::restore(book, command, templates, mint, item.at)?;
                 Ok(Redeemed::Restored(restored))
+            }
+            RedeemCommand::Force(command) => {
+                Ok(Redeemed::Redemption(redemption::force(book, command, item.at)?))
             }
             RedeemCommand::Void(command) => {
                 Ok(Redeemed::Coupon(redemption::void(book, *command, item.at)?))

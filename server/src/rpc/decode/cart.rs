@@ -19,7 +19,9 @@ impl Violations {
         let value = self.required(at, value)?;
         let currency = self.currency(at.field("currency_code"), &value.currency_code);
         let lines = self.lines(&at.field("lines"), value.lines, lines_max);
-        Some(Cart { currency: currency?, lines: lines? })
+        let shipping =
+            self.within(at.field("shipping_minor"), value.shipping_minor, 0..=AMOUNT_MAX);
+        Some(Cart { currency: currency?, lines: lines?, shipping: Minor::new(shipping?) })
     }
 
     /// The code of a currency.

@@ -1,11 +1,14 @@
 //! Requests of `RedemptionService`.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use coupon_domain::{
     ids::{CouponId, RedemptionId, UserId},
     money::{AMOUNT_MAX, Minor},
-    redemption::{CloseCommand, LockCommand, RequestMark, RestoreCommand},
+    redemption::{
+        CloseCommand, ForceCommand, ForceVerb, LineQuantity, LockCommand, RefundOf, RequestMark,
+        RestoreCommand,
+    },
     time::Timestamp,
 };
 use coupon_proto::v1;
@@ -15,8 +18,12 @@ use crate::{config::Config, error::ServiceError, rpc::fingerprint};
 
 /// Longest `min_overdue` that makes sense: no redemption is kept longer.
 const OVERDUE_MAX_S: u64 = 36_500 * 86_400;
-/// As many amounts as a cart has lines at most.
-const DISCOUNT_MAX: i64 = 500 * AMOUNT_MAX;
+/// As many amounts as a cart has lines at most, and its shipping charge.
+const DISCOUNT_MAX: i64 = 501 * AMOUNT_MAX;
+/// Of the operator's name.
+const OPERATOR_CHARS_MAX: usize = 100;
+/// Of the operator's reason.
+const REASON_CHARS_MAX: usize = 500;
 
 /// Which stuck redemptions to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +107,61 @@ fn close(
     violations.finish(command())
 }
 
-pub(crate) fn restore(request: v1::RestoreRequest) -> Result<RestoreCommand, ServiceError> {
+pub(crate) fn restore(
+    request: v1::RestoreRequest,
+    config: &Config,
+) -> Result<RestoreCommand, ServiceError> {
     let mut violations = Violations::default();
     let user = violations.id("user_id", request.user_id, UserId::new);
     let order = violations.order(request.order_id);
     let request_id = violations.request_id(request.request_id);
-    let command = || Some(RestoreCommand { user: user?, order: order?, request_id: request_id? });
+    let lines = violations.line_quantities(request.lines, config.redemptions.cart_lines_max);
+    let shipping = request.shipping;
+    let command = || {
+        let (user, order, lines) = (user?, order?, lines?);
+        let of = if lines.is_empty() && !shipping {
+            RefundOf::Everything
+        } else {
+            RefundOf::Parts { lines, shipping }
+        };
+        let fingerprint = fingerprint::restore(user, &order, &of);
+        let request = RequestMark { request_id: request_id?, fingerprint };
+        Some(RestoreCommand { user, order, request, of })
+    };
+    violations.finish(command())
+}
+
+pub(crate) fn force_confirm(
+    request: v1::ForceConfirmRequest,
+) -> Result<ForceCommand, ServiceError> {
+    let v1::ForceConfirmRequest { user_id, order_id, request_id, operator, reason } = request;
+    force(ForceVerb::Confirm, user_id, order_id, request_id, (operator, reason))
+}
+
+pub(crate) fn force_cancel(request: v1::ForceCancelRequest) -> Result<ForceCommand, ServiceError> {
+    let v1::ForceCancelRequest { user_id, order_id, request_id, operator, reason } = request;
+    force(ForceVerb::Cancel, user_id, order_id, request_id, (operator, reason))
+}
+
+fn force(
+    verb: ForceVerb,
+    user_id: i64,
+    order_id: String,
+    request_id: String,
+    (operator, reason): (String, String),
+) -> Result<ForceCommand, ServiceError> {
+    let mut violations = Violations::default();
+    let user = violations.id("user_id", user_id, UserId::new);
+    let order = violations.order(order_id);
+    let request_id = violations.request_id(request_id);
+    let operator = violations.text("operator", operator, 1..=OPERATOR_CHARS_MAX);
+    let reason = violations.text("reason", reason, 1..=REASON_CHARS_MAX);
+    let command = || {
+        let (user, order, operator, reason) = (user?, order?, operator?, reason?);
+        let fingerprint = fingerprint::force(verb, user, &order, &operator, &reason);
+        let request = RequestMark { request_id: request_id?, fingerprint };
+        Some(ForceCommand { user, order, request, verb, operator, reason })
+    };
     violations.finish(command())
 }
 
@@ -137,6 +193,32 @@ impl Violations {
     /// The caller's order id.
     fn order(&mut self, value: String) -> Option<String> {
         self.visible_ascii("order_id", value, 1..=255)
+    }
+
+    /// Pieces of distinct lines.
+    fn line_quantities(
+        &mut self,
+        values: Vec<v1::LineQuantity>,
+        lines_max: usize,
+    ) -> Option<Vec<LineQuantity>> {
+        let at = Path::root("lines");
+        let count = values.len();
+        if !self.count(at, count, 0..=lines_max) {
+            return None;
+        }
+        let mut lines: Vec<LineQuantity> = Vec::with_capacity(count);
+        let mut seen = HashSet::with_capacity(count);
+        for (index, v1::LineQuantity { line_id, quantity }) in values.into_iter().enumerate() {
+            let at = at.index(index);
+            if !seen.insert(line_id.clone()) {
+                self.note(at.field("line_id"), "must not repeat that of an earlier line");
+            }
+            let line_id = self.visible_ascii(at.field("line_id"), line_id, 1..=64);
+            let quantity = self.within(at.field("quantity"), quantity, 1..=i64::MAX);
+            let line = line_id.zip(quantity);
+            lines.extend(line.map(|(line_id, quantity)| LineQuantity { line_id, quantity }));
+        }
+        (lines.len() == count).then_some(lines)
     }
 
     fn coupons(&mut self, values: &[i64], min: usize, max: usize) -> Option<Vec<CouponId>> {

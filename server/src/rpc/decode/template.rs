@@ -3,7 +3,8 @@
 use coupon_domain::{
     ids::{TemplateId, UserId},
     redemption::RequestMark,
-    template::{Rules, StateChange, TemplateState, UseWindow},
+    rules::{Rules, UseWindow},
+    template::{StateChange, TemplateState},
     time::Timestamp,
 };
 use coupon_proto::v1;

@@ -7,7 +7,8 @@ use coupon_domain::{
     fingerprint::Fingerprint,
     ids::TemplateId,
     money::Minor,
-    template::{Audience, Benefit, RestorePolicy, Scope, Stacking, Template, TemplateState},
+    rules::{Audience, Benefit, KeptDiscount, RestorePolicy, Scope, Stacking, ThresholdBase},
+    template::{Template, TemplateState},
     time::Timestamp,
 };
 use coupon_proto::v1::{self, scope, template_rules, use_window};
@@ -34,6 +35,9 @@ fn rules() -> v1::TemplateRules {
         audience: v1::Audience::Named.into(),
         restore_policy: v1::RestorePolicy::Reissue.into(),
         restore_days: 5,
+        threshold_base: v1::ThresholdBase::BeforeCoupons.into(),
+        kept_discount: v1::KeptDiscount::Keep.into(),
+        ..v1::TemplateRules::default()
     }
 }
 
@@ -69,7 +73,7 @@ fn shown(new: NewTemplate) -> v1::Template {
     })
 }
 
-/// Rules with each form of each `oneof`, and each policy.
+/// Rules with each form of each `oneof`, each policy, and each of the rarer fields.
 fn every_form() -> Vec<v1::TemplateRules> {
     let of = |change: &dyn Fn(&mut v1::TemplateRules)| {
         let mut rules = rules();
@@ -78,7 +82,17 @@ fn every_form() -> Vec<v1::TemplateRules> {
     };
     let scoped =
         |kind: scope::Kind| of(&|r| r.scope = Some(v1::Scope { kind: Some(kind.clone()) }));
-    let threshold = v1::ThresholdOff { threshold_minor: 1_000, amount_minor: 1_000 };
+    let threshold = v1::ThresholdOff {
+        threshold_minor: 1_000,
+        amount_minor: 1_000,
+        ..v1::ThresholdOff::default()
+    };
+    let every = v1::ThresholdOff { every_threshold: true, max_discount_minor: 5_000, ..threshold };
+    let exclude = v1::Exclusions {
+        merchant_ids: vec![4],
+        categories: vec!["tea".to_owned()],
+        product_ids: vec![5, 6],
+    };
     let percentage = v1::Percentage { pay_bps: 8_000, max_discount_minor: 9, threshold_minor: 5 };
     let fixed = use_window::Fixed { use_from: at(0), valid_until: at(2_000) };
     let categories = vec!["coffee".to_owned(), "tea".to_owned()];
@@ -95,6 +109,14 @@ fn every_form() -> Vec<v1::TemplateRules> {
             r.restore_days = 0;
         }),
         of(&|r| r.restore_policy = v1::RestorePolicy::Extend.into()),
+        of(&|r| r.benefit = Some(template_rules::Benefit::ThresholdOff(every))),
+        of(&|r| r.threshold_base = v1::ThresholdBase::AfterEarlierCoupons.into()),
+        of(&|r| r.exclude = Some(exclude.clone())),
+        of(&|r| r.includes_shipping = true),
+        of(&|r| r.min_payable_minor = 1),
+        of(&|r| r.mutex_group = "summer".to_owned()),
+        of(&|r| r.per_order_limit = 2),
+        of(&|r| r.kept_discount = v1::KeptDiscount::ClawBack.into()),
     ]
 }
 
@@ -116,6 +138,8 @@ fn what_is_unspecified_is_read_as_documented() {
         audience: 0,
         restore_policy: 0,
         restore_days: 0,
+        threshold_base: 0,
+        kept_discount: 0,
         benefit: Some(template_rules::Benefit::Percentage(v1::Percentage {
             pay_bps: 8_000,
             max_discount_minor: 0,
@@ -124,9 +148,11 @@ fn what_is_unspecified_is_read_as_documented() {
         ..rules()
     })
     .rules;
-    assert_eq!(rules.stacking, Stacking::Mutex);
+    assert_eq!(rules.stacking, Stacking::Exclusive);
     assert_eq!(rules.audience, Audience::Everyone);
     assert_eq!(rules.restore, RestorePolicy::IfUnexpired);
+    assert_eq!(rules.threshold_base, ThresholdBase::BeforeCoupons);
+    assert_eq!(rules.kept_discount, KeptDiscount::Keep);
     assert_eq!(rules.scope, Scope::All);
     let threshold = Minor::ZERO;
     assert_eq!(
@@ -176,7 +202,11 @@ fn lock_request() -> v1::LockRequest {
         order_id: "o".to_owned(),
         request_id: "r".to_owned(),
         coupon_ids: vec![10_042, 20_042],
-        cart: Some(v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line] }),
+        cart: Some(v1::Cart {
+            currency_code: "CNY".to_owned(),
+            lines: vec![line],
+            ..v1::Cart::default()
+        }),
         lock_ttl: None,
         expected_discount_minor: None,
     }

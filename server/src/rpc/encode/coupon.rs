@@ -60,11 +60,10 @@ pub(crate) fn wallet(page: WalletPage) -> v1::ListCouponsResponse {
 
 /// What coupons are worth.
 pub(crate) fn quoted(quoted: Quoted) -> v1::QuoteResponse {
-    let best = quoted.best;
     v1::QuoteResponse {
         usable: quoted.usable.into_iter().map(usable).collect(),
         unusable: quoted.unusable.into_iter().map(unusable).collect(),
-        best: best.map(|(evaluation, optimal)| evaluation::combination(evaluation, optimal)),
+        best: quoted.best.map(evaluation::combination),
     }
 }
 

@@ -1,8 +1,12 @@
 //! Messages of `RedemptionService`.
 
 use coupon_domain::{
+    evaluate::Evaluation,
     ids::RedemptionId,
-    redemption::{Redemption, RedemptionState, RestoreResult, Restored, RestoredCoupon},
+    redemption::{
+        Forced, Redemption, RedemptionState, RefundProgress, RefundedLine, RestoreResult, Restored,
+        RestoredCoupon,
+    },
     time::Timestamp,
 };
 use coupon_proto::v1;
@@ -32,9 +36,22 @@ pub(crate) fn stuck_redemptions(
 
 /// A refunded order.
 pub(crate) fn restored(restored: Restored, now: Timestamp) -> v1::RestoreResponse {
+    let amounts = restored.amounts;
     v1::RestoreResponse {
         redemption: Some(redemption(restored.redemption, now)),
         coupons: restored.coupons.into_iter().map(restored_coupon).collect(),
+        refund_minor: amounts.amount.get(),
+        lines: amounts.lines.into_iter().map(refunded_line).collect(),
+        shipping_refund_minor: amounts.shipping.get(),
+        clawed_back_minor: amounts.clawed_back,
+    }
+}
+
+fn refunded_line(line: RefundedLine) -> v1::RefundedLine {
+    v1::RefundedLine {
+        line_id: line.line_id,
+        quantity: line.quantity,
+        amount_minor: line.amount.get(),
     }
 }
 
@@ -62,9 +79,12 @@ fn message(redemption: Redemption, state: RedemptionState) -> v1::Redemption {
         first_locked_at: redemption.first_locked_at.map(instant),
         locked_until: redemption.locked_until.map(instant),
         closed_at: redemption.closed_at.map(instant),
+        forced: redemption.forced.map(forced),
         ..v1::Redemption::default()
     };
     if let Some(evaluation) = redemption.evaluation {
+        message.refunded = refunded(&redemption.refunded, &evaluation);
+        message.shipping = Some(evaluation::shipping_discount(evaluation.shipping));
         evaluation.currency.as_str().clone_into(&mut message.currency_code);
         message.discount_minor = evaluation.discount().get();
         message.payable_minor = evaluation.payable().get();
@@ -72,6 +92,31 @@ fn message(redemption: Redemption, state: RedemptionState) -> v1::Redemption {
         message.lines = evaluation.lines.into_iter().map(evaluation::line_discount).collect();
     }
     message
+}
+
+/// What has been refunded; nothing before the first refund.
+fn refunded(progress: &RefundProgress, evaluation: &Evaluation) -> Option<v1::RefundProgress> {
+    if *progress == RefundProgress::default() {
+        return None;
+    }
+    let lines = evaluation.lines.iter().zip(&progress.quantities);
+    let lines = lines.filter(|(_, quantity)| **quantity > 0).map(|(line, quantity)| {
+        v1::LineQuantity { line_id: line.line_id.clone(), quantity: *quantity }
+    });
+    Some(v1::RefundProgress {
+        amount_minor: progress.amount.get(),
+        lines: lines.collect(),
+        shipping: progress.shipping,
+    })
+}
+
+fn forced(forced: Forced) -> v1::ForcedClose {
+    v1::ForcedClose {
+        operator: forced.operator,
+        reason: forced.reason,
+        from_state: wire_state(forced.from).into(),
+        at: Some(instant(forced.at)),
+    }
 }
 
 fn wire_state(state: RedemptionState) -> v1::RedemptionState {

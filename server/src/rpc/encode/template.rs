@@ -2,10 +2,11 @@
 
 use coupon_domain::{
     ids::TemplateId,
-    template::{
-        Audience, Benefit, RestorePolicy, Rules, Scope, Stacking, Template, TemplateState,
-        UseWindow,
+    rules::{
+        Audience, Benefit, Exclusions, KeptDiscount, RestorePolicy, Rules, Scope, Stacking,
+        ThresholdBase, UseWindow,
     },
+    template::{Template, TemplateState},
 };
 use coupon_proto::v1::{self, scope, template_rules, use_window};
 
@@ -15,7 +16,7 @@ use crate::{
     usecase::{TemplatePage, TemplateStats},
 };
 
-/// Entries of a scope shown in a list of templates.
+/// Entries of a scope, and of each list of exclusions, shown in a list of templates.
 const LISTED_ENTRIES_MAX: usize = 100;
 
 /// A template with all of its scope.
@@ -72,8 +73,8 @@ fn rules(rules: &Rules, entries_max: usize) -> v1::TemplateRules {
         currency_code: rules.currency.as_str().to_owned(),
         scope: Some(v1::Scope { kind: Some(scope(&rules.scope, entries_max)) }),
         stacking: match rules.stacking {
-            Stacking::Mutex => v1::Stacking::Mutex.into(),
-            Stacking::Stackable => v1::Stacking::Stackable.into(),
+            Stacking::Exclusive => v1::Stacking::Mutex.into(),
+            Stacking::Stackable | Stacking::OneOf(_) => v1::Stacking::Stackable.into(),
         },
         use_window: Some(v1::UseWindow { kind: Some(use_window(rules.use_window)) }),
         time_zone: rules.time_zone.name().to_owned(),
@@ -84,15 +85,45 @@ fn rules(rules: &Rules, entries_max: usize) -> v1::TemplateRules {
         },
         restore_policy: restore_policy.into(),
         restore_days,
+        threshold_base: match rules.threshold_base {
+            ThresholdBase::BeforeCoupons => v1::ThresholdBase::BeforeCoupons.into(),
+            ThresholdBase::AfterEarlierCoupons => v1::ThresholdBase::AfterEarlierCoupons.into(),
+        },
+        exclude: exclusions(&rules.excluded, entries_max),
+        includes_shipping: rules.with_shipping,
+        min_payable_minor: rules.min_payable.get(),
+        mutex_group: match &rules.stacking {
+            Stacking::OneOf(group) => String::from(&**group),
+            Stacking::Exclusive | Stacking::Stackable => String::new(),
+        },
+        per_order_limit: wire_count(rules.per_order_limit.unwrap_or(0)),
+        kept_discount: match rules.kept_discount {
+            KeptDiscount::Keep => v1::KeptDiscount::Keep.into(),
+            KeptDiscount::ClawBack => v1::KeptDiscount::ClawBack.into(),
+        },
     }
+}
+
+fn exclusions(excluded: &Exclusions, entries_max: usize) -> Option<v1::Exclusions> {
+    if *excluded == Exclusions::default() {
+        return None;
+    }
+    let cut = |ids: &[i64]| ids.iter().take(entries_max).copied().collect();
+    Some(v1::Exclusions {
+        merchant_ids: cut(excluded.merchants.as_slice()),
+        categories: excluded.categories.as_slice().iter().take(entries_max).cloned().collect(),
+        product_ids: cut(excluded.products.as_slice()),
+    })
 }
 
 fn benefit(benefit: &Benefit) -> template_rules::Benefit {
     match *benefit {
-        Benefit::ThresholdOff { threshold, amount } => {
+        Benefit::ThresholdOff { threshold, amount, every, max_discount } => {
             template_rules::Benefit::ThresholdOff(v1::ThresholdOff {
                 threshold_minor: threshold.get(),
                 amount_minor: amount.get(),
+                every_threshold: every,
+                max_discount_minor: max_discount.map_or(0, |cap| cap.get()),
             })
         }
         Benefit::DirectOff { amount } => {
@@ -116,7 +147,7 @@ fn scope(scope: &Scope, entries_max: usize) -> scope::Kind {
             scope::Kind::Merchants(scope::Merchants { merchant_ids: cut(ids.as_slice()) })
         }
         Scope::Categories(codes) => {
-            let categories = codes.iter().take(entries_max).cloned().collect();
+            let categories = codes.as_slice().iter().take(entries_max).cloned().collect();
             scope::Kind::Categories(scope::Categories { categories })
         }
         Scope::Products(ids) => {
@@ -132,7 +163,7 @@ fn use_window(window: UseWindow) -> use_window::Kind {
             valid_until: Some(instant(until)),
         }),
         UseWindow::AfterClaim { days } => {
-            use_window::Kind::AfterClaim(use_window::AfterClaim { days: wire_days(days) })
+            use_window::Kind::AfterClaim(use_window::AfterClaim { days: wire_count(days) })
         }
     }
 }
@@ -141,13 +172,13 @@ fn restore(policy: RestorePolicy) -> (v1::RestorePolicy, i32) {
     match policy {
         RestorePolicy::Never => (v1::RestorePolicy::Never, 0),
         RestorePolicy::IfUnexpired => (v1::RestorePolicy::IfUnexpired, 0),
-        RestorePolicy::Extend { days } => (v1::RestorePolicy::Extend, wire_days(days)),
-        RestorePolicy::Reissue { days } => (v1::RestorePolicy::Reissue, wire_days(days)),
+        RestorePolicy::Extend { days } => (v1::RestorePolicy::Extend, wire_count(days)),
+        RestorePolicy::Reissue { days } => (v1::RestorePolicy::Reissue, wire_count(days)),
     }
 }
 
-fn wire_days(days: u32) -> i32 {
-    i32::try_from(days).unwrap_or(i32::MAX)
+fn wire_count(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 fn state(state: TemplateState) -> v1::TemplateState {

@@ -28,6 +28,7 @@ pub(crate) fn reason_of(rejection: Rejection) -> ErrorReason {
         Rejection::OutOfScope => ErrorReason::OutOfScope,
         Rejection::BelowThreshold => ErrorReason::BelowThreshold,
         Rejection::CouponMutex => ErrorReason::CouponMutex,
+        Rejection::TooManyOfTemplate => ErrorReason::TooManyOfTemplate,
         Rejection::NothingLeft => ErrorReason::NothingLeft,
 
         Rejection::QuoteChanged => ErrorReason::QuoteChanged,
@@ -37,6 +38,8 @@ pub(crate) fn reason_of(rejection: Rejection) -> ErrorReason {
         Rejection::OrderConfirmed => ErrorReason::OrderConfirmed,
         Rejection::OrderRestored => ErrorReason::OrderRestored,
         Rejection::OrderNotConfirmed => ErrorReason::OrderNotConfirmed,
+        Rejection::LineNotFound => ErrorReason::LineNotFound,
+        Rejection::RefundedAlready => ErrorReason::RefundedAlready,
         Rejection::TooManyLocks => ErrorReason::TooManyLocks,
 
         Rejection::TemplateStateConflict => ErrorReason::TemplateStateConflict,

@@ -7,7 +7,7 @@ use coupon_domain::{
     coupon::CouponStatus,
     ids::{CouponId, TemplateId},
     redemption::RedemptionState,
-    template::RestorePolicy,
+    rules::RestorePolicy,
     time::Timestamp,
 };
 use coupon_server::ledger::{AlarmRow, Counts, Fresh};

@@ -8,7 +8,7 @@ use coupon_domain::{
     ids::CouponId,
     money::Minor,
     redemption::{RedemptionState, RestoreResult},
-    template::RestorePolicy,
+    rules::RestorePolicy,
 };
 use coupon_server::ledger::{Fresh, LedgerError, NotRedeemed, Redeemed};
 use futures::future::join_all;

@@ -5,7 +5,7 @@ use coupon_domain::{
     coupon::CouponStatus,
     ids::CouponId,
     redemption::RedemptionState,
-    template::RestorePolicy,
+    rules::RestorePolicy,
     time::{Minute, Timestamp},
 };
 use coupon_server::ledger::{AlarmRow, Fresh, Swept};

@@ -110,7 +110,12 @@ async fn answer(client: &CouponClient, ask: &Ask) -> Result<Outcome, ClientError
             client.cancel(request).await?.redemption
         }
         Verb::Restore => {
-            let request = v1::RestoreRequest { user_id, order_id, request_id };
+            let request = v1::RestoreRequest {
+                user_id,
+                order_id,
+                request_id,
+                ..v1::RestoreRequest::default()
+            };
             client.restore(request).await?.redemption
         }
     };
@@ -164,5 +169,5 @@ fn cart() -> v1::Cart {
         amount_minor: 10_000,
         ..Default::default()
     };
-    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line] }
+    v1::Cart { currency_code: "CNY".to_owned(), lines: vec![line], ..v1::Cart::default() }
 }

@@ -17,7 +17,7 @@ use super::RedeemItem;
 use crate::ledger::{
     LedgerError, RedeemCommand,
     sql::{
-        rows::{self, COUPON_COLUMNS, REDEMPTION_COLUMNS},
+        rows::{self, COUPON_COLUMNS, REDEMPTION_COLUMNS, REFUND_COLUMNS},
         statement::{Texts, is_mysql, query, query_by_keys, repeat},
     },
 };
@@ -66,15 +66,19 @@ fn locking(head: String, order: &str) -> Texts {
 
 static REFUNDS: LazyLock<Texts> = LazyLock::new(|| {
     let sqlite = |rows| {
-        let tail = ") SELECT DISTINCT f.redemption_id, f.request_id, f.coupons \
-                    FROM wanted CROSS JOIN refund AS f ON f.user_id = wanted.user_id \
-                    AND f.order_id = wanted.order_id AND f.request_id = wanted.request_id";
-        repeat("WITH wanted (user_id, order_id, request_id) AS (VALUES ", "(?,?,?)", rows, tail)
+        let tail = format!(
+            ") SELECT DISTINCT {REFUND_COLUMNS} FROM wanted CROSS JOIN refund AS f \
+             ON f.user_id = wanted.user_id AND f.order_id = wanted.order_id \
+             AND f.request_id = wanted.request_id"
+        );
+        repeat("WITH wanted (user_id, order_id, request_id) AS (VALUES ", "(?,?,?)", rows, &tail)
     };
     let mysql = |rows| {
-        let head = "SELECT f.redemption_id, f.request_id, f.coupons FROM refund AS f \
-                    FORCE INDEX (PRIMARY) WHERE (f.user_id, f.order_id, f.request_id) IN (";
-        repeat(head, "(?,?,?)", rows, ")")
+        let head = format!(
+            "SELECT {REFUND_COLUMNS} FROM refund AS f FORCE INDEX (PRIMARY) \
+             WHERE (f.user_id, f.order_id, f.request_id) IN ("
+        );
+        repeat(&head, "(?,?,?)", rows, ")")
     };
     Texts::per_backend(sqlite, mysql)
 });
@@ -98,6 +102,9 @@ pub(super) async fn load(
                 orders.insert((command.user, command.order.as_str()));
             }
             RedeemCommand::Restore(command) => {
+                orders.insert((command.user, command.order.as_str()));
+            }
+            RedeemCommand::Force(command) => {
                 orders.insert((command.user, command.order.as_str()));
             }
             RedeemCommand::Void(command) => {
@@ -193,7 +200,7 @@ impl<C: ConnectionTrait> Loader<'_, C> {
             values.extend([
                 command.user.get().into(),
                 command.order.as_str().into(),
-                command.request_id.as_str().into(),
+                command.request.request_id.as_str().into(),
             ]);
         });
         for row in found.await? {

@@ -112,7 +112,7 @@ async fn put_redemptions(
     let (mut inserts, mut updates) = (Vec::new(), Vec::new());
     let over = is_mysql(tx);
     for Entry { loaded, current } in entries {
-        let mut values = redemption_values(current)?;
+        let mut values = rows::redemption_values(current)?;
         match loaded {
             None => {
                 values.extend([current.user.get().into(), current.order.as_str().into()]);
@@ -133,21 +133,6 @@ async fn put_redemptions(
         return write_over(tx, &UPDATE_REDEMPTIONS, &updates, "redemption").await;
     }
     write_rows(tx, &UPDATE_REDEMPTIONS, updates, "redemption").await
-}
-
-fn redemption_values(redemption: &Redemption) -> Result<Vec<Value>, LedgerError> {
-    let evaluation = redemption.evaluation.as_ref().map(rows::evaluation_json).transpose()?;
-    Ok(vec![
-        redemption.id.get().into(),
-        redemption.state.to_stored().into(),
-        evaluation.into(),
-        redemption.first_locked_at.map(Timestamp::as_millis).into(),
-        redemption.locked_until.map(Timestamp::as_millis).into(),
-        redemption.closed_at.map(Timestamp::as_millis).into(),
-        rows::locks_json(&redemption.locks)?.into(),
-        redemption.close.as_ref().map(|mark| mark.request_id.clone()).into(),
-        redemption.close.as_ref().map(|mark| mark.fingerprint.to_stored()).into(),
-    ])
 }
 
 async fn put_coupons(
@@ -274,9 +259,9 @@ async fn put_refund(
     let values = vec![
         redemption.user.get().into(),
         redemption.order.as_str().into(),
-        refund.request_id.as_str().into(),
+        refund.request.request_id.as_str().into(),
         redemption.id.get().into(),
-        rows::refund_json(&refund.coupons)?.into(),
+        rows::refund_json(refund)?.into(),
         at.as_millis().into(),
     ];
     let sql = "INSERT INTO refund \
