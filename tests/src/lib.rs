@@ -10,3 +10,4 @@ pub mod process;
 pub mod redis;
 pub mod replay;
 pub mod services;
+pub mod unruly;
