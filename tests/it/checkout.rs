@@ -2,6 +2,7 @@
 
 mod lapse;
 mod race;
+mod racing;
 mod refusals;
 mod restore;
 mod stacking;

@@ -24,9 +24,11 @@ use crate::harness::{
 
 /// A running cluster and a client of each of its first two API nodes; of the only one, when there is
 /// one.
-struct Stage {
-    cluster: Cluster,
-    a: CouponClient,
+pub(crate) struct Stage {
+    /// Its nodes and databases.
+    pub(crate) cluster: Cluster,
+    /// Of the first node.
+    pub(crate) a: CouponClient,
     b: CouponClient,
 }
 
@@ -36,7 +38,8 @@ impl Stage {
         Self::start_with(options()).await
     }
 
-    async fn start_with(options: ClusterOptions) -> Self {
+    /// As many nodes as the options say.
+    pub(crate) async fn start_with(options: ClusterOptions) -> Self {
         let cluster = Box::pin(Cluster::start(&options)).await;
         let cluster = cluster.unwrap_or_else(|error| panic!("{error:#}"));
         let last = cluster.apis.last().expect("an API node").endpoint();
@@ -63,7 +66,7 @@ impl Stage {
     }
 
     /// Drains the nodes, audits what they leave and drops it.
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         let Self { mut cluster, a, b } = self;
         drop((a, b));
         Box::pin(cluster.drain()).await.unwrap_or_else(|error| panic!("{error:#}"));
@@ -133,7 +136,8 @@ async fn stats(client: &CouponClient, template_id: i64) -> v1::GetTemplateStatsR
     client.get_template_stats(request).await.expect("counts")
 }
 
-async fn connect(url: &str) -> MySqlConnection {
+/// A connection past the nodes.
+pub(crate) async fn connect(url: &str) -> MySqlConnection {
     let options: MySqlConnectOptions = url.parse().expect("an address");
     options.connect().await.expect("the database answers")
 }

@@ -53,7 +53,7 @@ pub(crate) fn config(folder: &Path) -> Config {
 }
 
 /// Long enough for a busy machine; nothing waits for it unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -107,6 +107,11 @@ impl Harness {
     /// `http://127.0.0.1:PORT`.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.running.addr)
+    }
+
+    /// The folder that the server keeps its data in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Stops the server and starts it again on the same folder.

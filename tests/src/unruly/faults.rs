@@ -40,15 +40,15 @@ impl Faults {
         Self {
             copy_per_mille: 400,
             copies_max: 3,
-            late_per_mille: 300,
+            late_per_mille: 400,
             late_max: Duration::from_millis(40),
             delay_per_mille: 300,
             delay_max: Duration::from_millis(15),
             hold_per_mille: 300,
             held_max: 8,
             hold_max: Duration::from_millis(25),
-            lose_per_mille: 100,
-            abandon_per_mille: 50,
+            lose_per_mille: 150,
+            abandon_per_mille: 100,
         }
     }
 }
