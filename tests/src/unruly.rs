@@ -37,7 +37,7 @@ use tower::service_fn;
 
 pub use self::faults::Faults;
 use self::{
-    carry::{Answer, Call},
+    carry::{Call, Caller},
     faults::Plan,
     pen::Pen,
 };
@@ -175,9 +175,9 @@ impl Shared {
         let plan = Plan::draw(&self.faults, self.servers.len(), &mut *self.random());
         let call = Call { number, path: head.uri, headers: head.headers, body: message.to_bytes() };
         let (tell, told) = oneshot::channel();
-        self.under_way.spawn(carry::carry(Arc::clone(&self), call, plan, tell));
-        let answer: Result<Answer, _> = told.await;
-        match answer {
+        let caller = Caller::new(tell);
+        self.under_way.spawn(carry::carry(Arc::clone(&self), call, plan, caller));
+        match told.await {
             Ok(answer) => answer.map(Body::new),
             // The task has been dropped with the runtime.
             Err(_) => Status::unavailable("the proxy has ended").into_http(),

@@ -30,35 +30,46 @@ pub(super) struct Call {
     pub(super) body: Bytes,
 }
 
+/// Whoever waits for the one answer.
+pub(super) struct Caller(Option<oneshot::Sender<Answer>>);
+
+impl Caller {
+    pub(super) fn new(tell: oneshot::Sender<Answer>) -> Self {
+        Self(Some(tell))
+    }
+
+    /// Tells the answer to a caller that has not been told yet.
+    fn tell(&mut self, answer: Answer) {
+        if let Some(waiting) = self.0.take() {
+            // It may have left, and everything else is as planned.
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
 /// Sends the copies of a call as planned and tells its caller what the plan lets it know.
-pub(super) async fn carry(
-    shared: Arc<Shared>,
-    call: Call,
-    plan: Plan,
-    caller: oneshot::Sender<Answer>,
-) {
-    let mut caller = Some(caller);
-    // A caller that has left is not told, and everything else is as planned.
-    let mut tell = |answer: Answer| caller.take().map(|caller| caller.send(answer));
+pub(super) async fn carry(shared: Arc<Shared>, call: Call, plan: Plan, mut caller: Caller) {
     if plan.loss == Loss::Abandoned {
         shared.counts().abandoned += 1;
-        tell(lost(plan.code).await);
+        caller.tell(lost(plan.code).await);
     }
     let prompt = plan.copies.iter().filter(|copy| !copy.late).enumerate();
     let mut answers: FuturesUnordered<_> =
         prompt.map(|(nth, copy)| send(&shared, &call, *copy, nth == 0)).collect();
     let mut last = None;
     while let Some(answer) = answers.next().await {
-        last = Some(answer);
-        if !plan.last && plan.loss == Loss::Kept {
-            last.take().map(&mut tell);
+        if plan.last || plan.loss == Loss::Lost {
+            last = Some(answer);
+        } else {
+            caller.tell(answer);
         }
     }
     if plan.loss == Loss::Lost {
         shared.counts().lost += 1;
-        tell(lost(plan.code).await);
+        caller.tell(lost(plan.code).await);
+    } else if let Some(answer) = last {
+        caller.tell(answer);
     }
-    last.map(&mut tell);
     let late = plan.copies.iter().filter(|copy| copy.late);
     let mut late: FuturesUnordered<_> =
         late.map(|copy| send(&shared, &call, *copy, false)).collect();
