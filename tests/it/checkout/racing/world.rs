@@ -155,6 +155,11 @@ impl World {
         }
     }
 
+    /// Lets a moment pass, so that what is done again would not be done at the same time.
+    async fn tick(&self) {
+        self.reach(self.now().await + 1).await;
+    }
+
     /// An order of a new user with a coupon that is valid for thirty days.
     pub(super) async fn order(&self) -> Order {
         self.order_until(self.now().await + 30 * DAY).await
@@ -188,7 +193,9 @@ impl World {
 
     /// One call through the proxy, until its outcome is known.
     pub(super) async fn settle(&self, call: Call) -> Told {
-        call.settle(self.caller.clone()).await
+        let told = call.settle(self.caller.clone()).await;
+        self.tick().await;
+        told
     }
 
     /// All of them at once, in an order drawn from the seed. Comes back when everybody knows its
@@ -212,6 +219,7 @@ impl World {
             told.push(one.await.expect("no panic"));
         }
         self.proxy.settled().await;
+        self.tick().await;
         told.sort_by_key(|(place, _)| *place);
         told.into_iter().map(|(_, told)| told).collect()
     }
