@@ -1,5 +1,6 @@
 //! Using coupons in an order: Quote, Lock, Confirm, Cancel, Restore, Void (R28, R47-R51, R59, R60).
 
+mod aborted;
 mod lapse;
 mod race;
 mod racing;

@@ -7,8 +7,11 @@ use coupon_domain::redemption::Redemption;
 use coupon_proto::v1::{self, redemption_service_server::RedemptionService};
 use tonic::{Request, Response, Status};
 
-use super::{deadline, decode, encode, fresh};
+use super::{deadline, decode, encode, fresh, status};
 use crate::usecase::UseCases;
+
+/// Metadata that the coordinator dtm adds to every call of its transactions: the transaction's id.
+const DTM_GID: &str = "dtm-gid";
 
 pub(super) struct RedemptionRpc {
     usecases: Arc<UseCases>,
@@ -23,6 +26,16 @@ impl RedemptionRpc {
     fn now(&self, redemption: Redemption) -> Option<v1::Redemption> {
         Some(encode::redemption(redemption, self.usecases.clock.now()))
     }
+
+    async fn try_lock(
+        &self,
+        request: Request<v1::LockRequest>,
+    ) -> Result<Response<v1::LockResponse>, Status> {
+        let deadline = deadline(&request, &self.usecases.config);
+        let command = decode::lock(request.into_inner(), &self.usecases.config)?;
+        let redemption = self.usecases.lock(command, deadline).await?;
+        Ok(Response::new(v1::LockResponse { redemption: self.now(redemption) }))
+    }
 }
 
 #[async_trait]
@@ -31,10 +44,9 @@ impl RedemptionService for RedemptionRpc {
         &self,
         request: Request<v1::LockRequest>,
     ) -> Result<Response<v1::LockResponse>, Status> {
-        let deadline = deadline(&request, &self.usecases.config);
-        let command = decode::lock(request.into_inner(), &self.usecases.config)?;
-        let redemption = self.usecases.lock(command, deadline).await?;
-        Ok(Response::new(v1::LockResponse { redemption: self.now(redemption) }))
+        let under_dtm = request.metadata().contains_key(DTM_GID);
+        let answer = self.try_lock(request).await;
+        if under_dtm { answer.map_err(status::of_try) } else { answer }
     }
 
     async fn confirm(

@@ -12,6 +12,8 @@
 //! | not offered | UNIMPLEMENTED | no |
 //! | defect | INTERNAL, the details in the log alone | no |
 //!
+//! Under the coordinator dtm a Try has codes of its own: see [`of_try`].
+//!
 //! Each carries an `ErrorInfo` with its reason. Details travel in a header, and clients bound the
 //! size of theirs (8 KiB in the strictest), so long lists are cut or told tersely.
 
@@ -64,6 +66,26 @@ impl From<ServiceError> for Status {
                 Self::with_error_details(Code::Internal, "internal error", details)
             }
         }
+    }
+}
+
+/// The same outcome told to dtm, a coordinator of transactions over several services, for a Try.
+///
+/// It reads codes in a way of its own: ABORTED is a definite failure, FAILED_PRECONDITION is "still
+/// at work, ask again", every other code is an unknown outcome. So all that is definite becomes
+/// ABORTED; message and details, and with them the reason, stay what they are.
+///
+/// For Lock alone, the one call whose answer decides. Confirm and Cancel are sent again until they
+/// answer OK, whatever the code: at a steady interval after FAILED_PRECONDITION, at growing ones, and
+/// with an alarm, after any other.
+pub(super) fn of_try(status: Status) -> Status {
+    match status.code() {
+        Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::FailedPrecondition => {
+            // The details repeat the code, and clients distrust a status where the two differ.
+            let told = tonic_types::Status { code: Code::Aborted.into(), ..unpack(&status) };
+            Status::with_details(Code::Aborted, status.message(), told.encode_to_vec().into())
+        }
+        _ => status,
     }
 }
 

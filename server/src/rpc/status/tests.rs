@@ -93,3 +93,40 @@ fn the_longest_answers_fit_the_headers_of_strict_clients() {
     assert!(status.get_details_bad_request().unwrap().field_violations.len() > 20);
     assert!(header_bytes(&status) < HEADERS_BYTES_MAX, "{}", header_bytes(&status));
 }
+
+#[test]
+fn a_definite_refusal_of_a_try_is_aborted_and_says_the_same() {
+    let faults = vec![fault(10_001, Rejection::BelowThreshold, 250)];
+    for error in [
+        ServiceError::Refused(Refusal::of(faults).unwrap()),
+        Rejection::OrderCancelled.into(),
+        Rejection::CouponNotFound.into(),
+        Rejection::IdempotencyKeyReused.into(),
+        ServiceError::invalid("a", "b"),
+    ] {
+        let plain = Status::from(error);
+        let told = of_try(plain.clone());
+        assert_eq!((told.code(), told.message()), (Code::Aborted, plain.message()));
+        let inner = unpack(&told);
+        assert_eq!(inner.code, i32::from(Code::Aborted), "both name the same code");
+        assert_eq!(
+            (&inner.message, &inner.details),
+            (&unpack(&plain).message, &unpack(&plain).details)
+        );
+    }
+}
+
+#[test]
+fn a_try_that_may_still_succeed_keeps_its_code() {
+    let retry_after = Duration::from_millis(30);
+    for error in [
+        ServiceError::Overloaded { queue: "claims", retry_after },
+        ServiceError::Unavailable("x".into()),
+        ServiceError::Unknown,
+        ServiceError::Internal("x".into()),
+    ] {
+        let plain = Status::from(error);
+        let told = of_try(plain.clone());
+        assert_eq!((told.code(), told.details()), (plain.code(), plain.details()));
+    }
+}
