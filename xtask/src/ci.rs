@@ -18,7 +18,7 @@ const DEMO_ARGS: [&str; 4] = ["--users", "2000", "--stock", "200"];
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
     let mut steps = Steps::default();
     let mut totals = suite::Totals::default();
-    let mut failures = String::new();
+    let (mut failures, mut skipped) = (String::new(), String::new());
     let mut services = None;
 
     steps.step("format", || cargo::run_cargo(&["fmt", "--all", "--check"]));
@@ -42,6 +42,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
             services: services.as_ref(),
         })?;
         totals = outcome.totals;
+        skipped = outcome.skipped();
         failures = outcome.failures;
         if !outcome.success {
             bail!("tests failed, or something did not compile");
@@ -56,7 +57,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
     if !failures.is_empty() {
         println!("\nwhat the failed tests said:\n\n{failures}");
     }
-    println!("\n{}", steps.table());
+    println!("{skipped}\n{}", steps.table());
     println!("{totals}");
     Ok(crate::code(steps.all_passed()))
 }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod cargo;
 mod ci;
+mod dtm;
 mod lint_proto;
 mod program;
 mod run;
@@ -110,7 +111,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Test { embedded, args } => {
             let options = suite::Options { embedded, args, bin_dir: None, services: None };
             let outcome = suite::run(&options)?;
-            println!("\n{}", outcome.totals);
+            println!("{}\n{}", outcome.skipped(), outcome.totals);
             Ok(code(outcome.success))
         }
         Command::Tidy => tidy::run(),

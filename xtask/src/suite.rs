@@ -2,15 +2,19 @@
 
 use std::{
     ffi::OsString,
-    fmt,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufReader},
     path::PathBuf,
     process::Stdio,
 };
 
 use anyhow::Context as _;
 
-use crate::{cargo, services};
+use crate::{cargo, dtm, services};
+
+mod reader;
+
+pub(crate) use reader::Totals;
+use reader::{Reader, pass_through};
 
 /// Part of the path of every test that needs services.
 const DISTRIBUTED: &str = "distributed";
@@ -38,74 +42,17 @@ pub(crate) struct Outcome {
     pub(crate) success: bool,
     /// What the failed tests said, to be told again at the end of a long run.
     pub(crate) failures: String,
+    /// Tests that found something missing, each with what: `NAME: needs ...`.
+    pub(crate) skips: Vec<String>,
 }
 
-/// Reads along as the test binaries speak.
-#[derive(Debug, Default)]
-struct Reader {
-    totals: Totals,
-    failures: String,
-    /// Within the part of a binary's output that shows what its failed tests said.
-    in_failures: bool,
-    /// Within a backtrace, which is left out there: it is long, and its place has just been named.
-    in_backtrace: bool,
-}
-
-impl Reader {
-    fn read(&mut self, line: &str) {
-        self.totals.add_line(line);
-        if line.starts_with("---- ") && line.trim_end().ends_with(" stdout ----") {
-            self.in_failures = true;
-        } else if line.starts_with("failures:") || line.starts_with("test result: ") {
-            self.in_failures = false;
+impl Outcome {
+    /// The skipped tests as a paragraph; empty when there are none.
+    pub(crate) fn skipped(&self) -> String {
+        if self.skips.is_empty() {
+            return String::new();
         }
-        let names_frames = line.starts_with("stack backtrace:");
-        self.in_backtrace = names_frames || (self.in_backtrace && line.starts_with("  "));
-        if self.in_failures && !self.in_backtrace {
-            self.failures.push_str(line);
-        }
-    }
-}
-
-/// Counts of tests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
-}
-
-impl fmt::Display for Totals {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        if self.skipped > 0 {
-            write!(f, ", {} skipped", self.skipped)?;
-        }
-        Ok(())
-    }
-}
-
-impl Totals {
-    /// Adds one line of a test binary's output, when it is its closing line:
-    /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`.
-    fn add_line(&mut self, line: &str) {
-        let Some((_, counts)) =
-            line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
-        else {
-            return;
-        };
-        for part in counts.split(';') {
-            let mut words = part.split_whitespace();
-            let Some(count) = words.next().and_then(|word| word.parse::<u64>().ok()) else {
-                continue;
-            };
-            match words.next() {
-                Some("passed") => self.passed += count,
-                Some("failed") => self.failed += count,
-                Some("ignored") => self.skipped += count,
-                _ => {}
-            }
-        }
+        format!("\nskipped:\n    {}\n", self.skips.join("\n    "))
     }
 }
 
@@ -122,6 +69,11 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
     }
     if starts_processes(&options.args) {
         command.env(SABOTAGED, cargo::build_sabotaged()?);
+        if !options.embedded
+            && let Some(dtm) = dtm::build()?
+        {
+            command.env(dtm::VARIABLE, dtm);
+        }
     }
     if options.embedded {
         command.env("COUPON_TEST_QUICK", "1");
@@ -145,10 +97,10 @@ pub(crate) fn run(options: &Options<'_>) -> anyhow::Result<Outcome> {
 
     let mut child = command.spawn().context("cannot start `cargo test`")?;
     let output = child.stdout.take().context("`cargo test` has no output to read")?;
-    let Reader { totals, failures, .. } =
+    let Reader { totals, failures, skips, .. } =
         pass_through(BufReader::new(output), io::stdout().lock())?;
     let success = child.wait().context("cannot wait for `cargo test`")?.success();
-    Ok(Outcome { totals, success, failures })
+    Ok(Outcome { totals, success, failures, skips })
 }
 
 /// The arguments for `cargo test`; without services, what needs them is skipped by its name.
@@ -175,53 +127,9 @@ fn starts_processes(args: &[OsString]) -> bool {
     !selects_packages(args) || words.any(|word| word.ends_with("coupon-tests"))
 }
 
-/// Reads along while the output goes on to `to`.
-fn pass_through(mut output: impl BufRead, mut to: impl Write) -> anyhow::Result<Reader> {
-    let mut reader = Reader::default();
-    let mut line = Vec::new();
-    while output.read_until(b'\n', &mut line).context("cannot read what `cargo test` says")? > 0 {
-        to.write_all(&line)?;
-        to.flush()?;
-        reader.read(&String::from_utf8_lossy(&line));
-        line.clear();
-    }
-    Ok(reader)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn adds_up_the_closing_lines_and_nothing_else() {
-        let mut totals = Totals::default();
-        for line in [
-            "running 3 tests",
-            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-            "test a ... ok",
-            "we saw 9 passed; 9 failed",
-            "test result: FAILED. 10 passed; 2 failed; 1 ignored; 0 measured; 4 filtered out; finished in 1.2s",
-        ] {
-            totals.add_line(line);
-        }
-        assert_eq!(totals, Totals { passed: 13, failed: 2, skipped: 1 });
-        assert_eq!(totals.to_string(), "13 passed, 2 failed, 1 skipped");
-    }
-
-    #[test]
-    fn what_failed_tests_said_is_kept() {
-        let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\
-                    stack backtrace:\n   0: x\n      at y\nnote: less\n\n---- b stdout ----\n\
-                    how\n\nfailures:\n    a\n    b\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n";
-        let mut passed_on = Vec::new();
-        let reader = pass_through(said.as_bytes(), &mut passed_on).expect("readable");
-        assert_eq!(passed_on, said.as_bytes());
-        assert_eq!(
-            reader.failures,
-            "---- a stdout ----\nwhy\nnote: less\n\n---- b stdout ----\nhow\n\n"
-        );
-        assert_eq!(reader.totals, Totals { passed: 1, failed: 2, skipped: 0 });
-    }
 
     #[test]
     fn only_a_selection_without_the_harness_needs_no_server() {
@@ -242,11 +150,5 @@ mod tests {
             arguments(&args(&["-p", "x", "--", "--nocapture"]), true),
             args(&["-p", "x", "--", "--nocapture", "--skip", "distributed"])
         );
-    }
-
-    #[test]
-    fn nothing_skipped_is_not_mentioned() {
-        let totals = Totals { passed: 1, failed: 0, skipped: 0 };
-        assert_eq!(totals.to_string(), "1 passed, 0 failed");
     }
 }
