@@ -5,6 +5,8 @@ pub mod bench;
 pub mod chaos;
 pub mod cluster;
 pub mod demo;
+pub mod dtm;
+pub mod http;
 pub mod platform;
 pub mod process;
 pub mod redis;

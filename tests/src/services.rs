@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
 mod address;
+mod dtm;
 mod fresh;
 mod mariadb;
 mod port;
@@ -25,6 +26,7 @@ mod watchdog;
 
 pub use self::{
     address::Addresses,
+    dtm::{Coordinator, State as TransactionState, dtm_binary},
     fresh::FreshDatabases,
     service::{Kind, Service},
 };

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::{mariadb, program, pulsar, redis};
+use super::{dtm, mariadb, program, pulsar, redis};
 
 /// How often a condition is looked at that nobody announces.
 pub(super) const POLL: Duration = Duration::from_millis(20);
@@ -35,6 +35,8 @@ pub enum Kind {
     Redis,
     /// The Pulsar broker.
     Pulsar,
+    /// The coordinator dtm, which is no part of a set.
+    Dtm,
 }
 
 impl Kind {
@@ -42,7 +44,7 @@ impl Kind {
     fn start_timeout(self) -> Duration {
         match self {
             Self::Mysql | Self::Replica => Duration::from_secs(90),
-            Self::Redis => Duration::from_secs(30),
+            Self::Redis | Self::Dtm => Duration::from_secs(30),
             Self::Pulsar => Duration::from_secs(180),
         }
     }
@@ -214,6 +216,7 @@ impl Service {
                 Kind::Mysql | Kind::Replica => Box::pin(mariadb::ping(self)).await,
                 Kind::Redis => redis::ping(self).await,
                 Kind::Pulsar => pulsar::ping(self).await,
+                Kind::Dtm => dtm::ping(self).await,
             };
             let Err(error) = answer else { return Ok(()) };
             let log = || self.log(QUOTED_LINES);

@@ -86,6 +86,7 @@ impl State {
                 Kind::Replica => replica = Some(service),
                 Kind::Redis => redis.push(service),
                 Kind::Pulsar => pulsar = Some(service),
+                Kind::Dtm => bail!("{} is no part of a set", service.name),
             }
         }
         Ok(Services {
