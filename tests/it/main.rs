@@ -7,6 +7,7 @@ mod checkout;
 mod claims;
 mod clock;
 mod conformance;
+mod coordinator;
 mod crash;
 mod demo;
 mod distributed;

@@ -1,6 +1,13 @@
 //! The programs of the workspace, run as their users run them.
 
-use std::{env, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::Stdio,
+    thread,
+    time::Duration,
+};
 
 use coupon_tests::process::{server_binary, sibling_binary};
 use tokio::{process::Command, time::timeout};
@@ -22,6 +29,18 @@ pub(crate) struct Ended {
 /// Whether long tests are to be cut short.
 pub(crate) fn quick() -> bool {
     env::var_os("COUPON_TEST_QUICK").is_some_and(|value| value == "1")
+}
+
+/// Says that the test that calls this does nothing, because something is not there: `needs Go ...`.
+/// `cargo xtask test` counts it as skipped and lists it.
+pub(crate) fn skipped(needs: &str) {
+    let thread = thread::current();
+    let line = format!("\nSKIPPED {}: {needs}\n", thread.name().unwrap_or("a test"));
+    // Not `println!`, which is shown for failed tests only. In one piece, because others write too,
+    // and on a line of its own, because the name of the test may already stand there.
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
+    written.expect("standard output takes a line");
 }
 
 /// A program of the workspace: in the folder that `COUPON_TEST_BIN_DIR` names, else beside the
