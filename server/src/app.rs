@@ -9,7 +9,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use coupon_domain::time::Timestamp;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -26,6 +29,7 @@ use crate::{
     data_dir::DataDir,
     policy, rpc,
     serving::Serving,
+    telemetry::metrics,
     worker::clock_driver::TestClock,
 };
 
@@ -36,6 +40,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 pub struct Running {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where metrics are served, if they are.
+    pub metrics_addr: Option<SocketAddr>,
     health: HealthReporter,
     stop_listening: CancellationToken,
     stop_workers: CancellationToken,
@@ -55,6 +61,11 @@ pub struct Running {
 pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Result<Running> {
     let data_dir = data_dir(&config)?;
     let incoming = listen(&config)?;
+    let metrics_listener = match config.metrics.listen {
+        Some(addr) => Some(metrics::listen(addr).await?),
+        None => None,
+    };
+    let metrics_addr = metrics_listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let addr = incoming.local_addr().context("the listener has no address")?;
     let databases = backend::open(&config).await?;
     backend::prepare(&config, &databases).await?;
@@ -65,6 +76,10 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
 
     let stop_workers = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    if let Some(listener) = metrics_listener {
+        let metrics = Arc::clone(&platform.metrics);
+        tasks.spawn(metrics::serve(listener, metrics, stop_workers.clone()));
+    }
     let loops = Workers { tasks: &mut tasks, stop: &stop_workers, serving: &serving };
     loops.start(&mut platform, backend::primaries(&config, &databases)).await;
     if let Some(checkpoint) = databases.checkpoint {
@@ -87,6 +102,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
         .serve_with_incoming_shutdown(incoming, stop_listening.clone().cancelled_owned());
     Ok(Running {
         addr,
+        metrics_addr,
         health,
         stop_listening,
         stop_workers,
@@ -164,7 +180,7 @@ pub async fn serve(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
     let mut running = start(config, test_clock).await?;
     // Before the announcement: whoever reads it may want to stop the server at once.
     let signals = signals::catch();
-    announce(running.addr);
+    announce(&running);
     tokio::select! {
         () = signals::wait(signals) => tracing::info!("stopping"),
         ended = &mut running.serving => {
@@ -177,8 +193,12 @@ pub async fn serve(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
 
 /// Tells whoever started the process where it listens.
 #[expect(clippy::print_stdout, reason = "the line is the interface to scripts and tests")]
-fn announce(addr: SocketAddr) {
+fn announce(running: &Running) {
+    let addr = running.addr;
     println!("listening on {addr}");
+    if let Some(addr) = running.metrics_addr {
+        println!("metrics on http://{addr}/metrics");
+    }
     tracing::info!(%addr, "serving");
 }
 

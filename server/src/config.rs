@@ -15,6 +15,7 @@ mod error;
 mod idempotency;
 mod load;
 mod logging;
+mod metrics;
 mod mysql;
 mod pages;
 mod pulsar;
@@ -25,6 +26,7 @@ mod redis;
 mod server;
 mod stats;
 mod storage;
+mod stuck;
 mod templates;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,7 @@ pub use error::ConfigError;
 pub use idempotency::IdempotencyConfig;
 pub use load::{Flag, Sources};
 pub use logging::{LogFormat, LoggingConfig};
+pub use metrics::MetricsConfig;
 pub use mysql::MysqlConfig;
 pub use pages::PagesConfig;
 pub use pulsar::PulsarConfig;
@@ -45,6 +48,7 @@ pub use redis::RedisConfig;
 pub use server::ServerConfig;
 pub use stats::StatsConfig;
 pub use storage::{StorageConfig, Synchronous};
+pub use stuck::StuckConfig;
 pub use templates::TemplatesConfig;
 
 use checks::Checks;
@@ -83,6 +87,10 @@ pub struct Config {
     pub pages: PagesConfig,
     /// Log output.
     pub logging: LoggingConfig,
+    /// Where metrics are served.
+    pub metrics: MetricsConfig,
+    /// Watching for locks that are overdue and not released.
+    pub stuck: StuckConfig,
 }
 
 impl Config {
@@ -118,6 +126,7 @@ impl Config {
         self.idempotency.check(&mut checks);
         self.pages.check(&mut checks);
         self.logging.check(&mut checks);
+        self.stuck.check(&mut checks);
         checks.at_most(
             ("claims.stream_batch_max", self.claims.stream_batch_max),
             ("claims.queue_max", self.claims.queue_max),

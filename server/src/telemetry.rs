@@ -1,4 +1,6 @@
-//! Log output: `tracing` events to standard error, as text or JSON.
+//! Log output: `tracing` events to standard error, as text or JSON; and metrics.
+
+pub mod metrics;
 
 use std::io::IsTerminal;
 

@@ -9,6 +9,7 @@ pub mod lease;
 pub mod relay;
 pub mod replicas;
 pub mod retention;
+pub mod stuck;
 pub mod sweeper;
 pub mod templates;
 pub mod transfers;

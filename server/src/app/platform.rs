@@ -13,6 +13,7 @@ use crate::{
     config::{BackendKind, Config, Role},
     gate::{Gate, loader::GateLoader},
     ledger::{AlarmBell, TemplateSource, sql::Neighbours},
+    telemetry::metrics::Metrics,
     usecase::UseCases,
     worker::{
         alarms::AlarmHandler,
@@ -30,6 +31,7 @@ const START_TEMPLATES: u64 = 200;
 pub(super) struct Platform {
     pub(super) usecases: Arc<UseCases>,
     pub(super) handler: Arc<AlarmHandler>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) test_clock: Option<Arc<ManualClock>>,
     /// Templates that the gate wants to be loaded.
     pub(super) requests: Option<mpsc::Receiver<Arc<Template>>>,
@@ -85,6 +87,7 @@ pub(super) async fn build(
     Ok(Platform {
         usecases,
         handler,
+        metrics: Arc::default(),
         test_clock,
         requests: Some(requests),
         number: Some(number),

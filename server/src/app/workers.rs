@@ -17,7 +17,7 @@ use crate::{
     usecase::UseCases,
     worker::{
         alarms::AlarmHandler, clock_watch::ClockWatch, folding, leader::Leadership, replicas,
-        retention, sweeper, templates, transfers,
+        retention, stuck::StuckWatch, sweeper, templates, transfers,
     },
 };
 
@@ -130,6 +130,7 @@ impl<'a> Upkeep<'a> {
     fn start(mut self, platform: &Platform, wall_clock: bool) {
         self.counts(&platform.usecases);
         self.retention(&platform.usecases);
+        self.stuck(platform);
         self.stock(&platform.usecases);
         if replicated(&platform.usecases.config) {
             let ledger = Arc::clone(&platform.usecases.ledger);
@@ -168,6 +169,15 @@ impl<'a> Upkeep<'a> {
             let catalog: Arc<Catalog> = Arc::clone(&usecases.catalog);
             let ledger = Arc::clone(&usecases.ledger) as Arc<dyn Ledger>;
             retention::run(ledger, catalog, Arc::clone(&usecases.clock), keep, stop)
+        });
+    }
+
+    fn stuck(&mut self, platform: &Platform) {
+        let (usecases, metrics) = (Arc::clone(&platform.usecases), Arc::clone(&platform.metrics));
+        self.lead("stuck", move |stop| {
+            let ledger = Arc::clone(&usecases.ledger) as Arc<dyn Ledger>;
+            let (clock, config) = (Arc::clone(&usecases.clock), usecases.config.stuck.clone());
+            StuckWatch::new(ledger, clock, Arc::clone(&metrics), config).run(stop)
         });
     }
 
