@@ -1,4 +1,5 @@
-//! A basket with coupons: quoted with what the shopper presented, then locked and confirmed.
+//! A basket with coupons: quoted with what the shopper presented and with all that they hold, then
+//! locked and confirmed with the former.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -48,7 +49,9 @@ impl Drive<'_> {
         if let Err(what) = Split::from(&best).check(&cart) {
             self.tally.violation(format!("quote of {order}: {what}"));
         }
+        let choice = self.platforms_choice(basket, &cart).await?;
         let redemption = self.use_all(basket, &cart, &best, &mut usable, &presented).await?;
+        self.compare(&order, &choice, &redemption);
         if let Err(what) = Split::from(&redemption).check(&cart) {
             self.tally.violation(format!("{order}: {what}"));
         }
@@ -56,6 +59,39 @@ impl Drive<'_> {
             self.tally.violation(format!("{order}: saved more than its optimal quote"));
         }
         self.count_used(basket, &presented, &redemption)
+    }
+
+    /// The best combination of all that the shopper holds.
+    async fn platforms_choice(&mut self, basket: &Basket, cart: &Cart) -> Result<Combination> {
+        let request = QuoteRequest {
+            user_id: basket.household_id,
+            cart: Some(cart.clone()),
+            coupon_ids: Vec::new(),
+        };
+        let started = Instant::now();
+        let quote = self.client.quote(request).await.context("cannot quote the whole wallet")?;
+        self.tally.quote.record(started.elapsed());
+        quote.best.context("a wallet with usable coupons has no best combination")
+    }
+
+    /// Compares the platform's choice with what the shopper used.
+    fn compare(&mut self, order: &str, choice: &Combination, redemption: &Redemption) {
+        let ids = |used: &[CouponUse]| {
+            let mut ids: Vec<i64> = used.iter().map(|used| used.coupon_id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let better = choice.discount_minor - redemption.discount_minor;
+        self.tally.choices_not_optimal += u64::from(!choice.optimal);
+        if better < 0 && choice.optimal {
+            self.tally.violation(format!("{order}: saved more than the optimal choice"));
+        }
+        if ids(&choice.coupons) == ids(&redemption.coupons) {
+            self.tally.quoted_same_orders += 1;
+        } else if better > 0 {
+            self.tally.quoted_better_orders += 1;
+            self.tally.quoted_better_minor += better;
+        }
     }
 
     /// Picks a piece for each coupon presented; who holds none is refused here.

@@ -136,6 +136,7 @@ fn template(campaign: &Campaign, plan: &CampaignCoupon) -> Template {
         audience: Audience::Everyone.into(),
         restore_policy: RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        per_order_limit: 1,
         ..TemplateRules::default()
     };
     let recipients = i64::try_from(campaign.recipients.len()).unwrap_or(i64::MAX);

@@ -52,6 +52,18 @@ pub struct Summary {
     pub left_out_of_best: u64,
     /// Taken off all confirmed orders, in cents.
     pub discount_minor: i64,
+    /// By how much the best legal combination of the shopper's whole wallet, at most one coupon of a
+    /// template, beats the discount that was locked, summed over the orders with a confirmed coupon,
+    /// in cents.
+    pub quoted_better_cents: i64,
+    /// Orders in which it does.
+    pub quoted_better_orders: u64,
+    /// Their share of the orders with a confirmed coupon, 0 to 1.
+    pub quoted_better_share: f64,
+    /// Orders in which the platform chooses the very coupons that were used.
+    pub quoted_same_orders: u64,
+    /// Orders whose best combination is the best found, not proven best.
+    pub choices_not_optimal: u64,
     /// Why coupons were refused, with counts.
     pub refused_reasons: BTreeMap<String, u64>,
     /// Redemption ids whose outcome differs from what the files say about their scope.
@@ -124,6 +136,11 @@ impl Summary {
             capped: tally.capped,
             left_out_of_best: tally.left_out_of_best,
             discount_minor: tally.discount_minor,
+            quoted_better_cents: tally.quoted_better_minor,
+            quoted_better_orders: tally.quoted_better_orders,
+            quoted_better_share: tally.quoted_better_orders as f64 / tally.orders.max(1) as f64,
+            quoted_same_orders: tally.quoted_same_orders,
+            choices_not_optimal: tally.choices_not_optimal,
             refused_reasons: tally.refused_reasons,
             mismatches: mismatched_redemptions.len() as u64,
             mismatched_redemptions,
@@ -183,6 +200,11 @@ impl fmt::Display for Summary {
         row("  taken off", cents(self.discount_minor))?;
         row("  coupons capped", self.capped.to_string())?;
         row("  coupons best does without", self.left_out_of_best.to_string())?;
+        row("  platform chooses the same", self.quoted_same_orders.to_string())?;
+        let (better, share) = (self.quoted_better_orders, 100.0 * self.quoted_better_share);
+        row("  platform saves more", format!("{better} ({share:.1} %)"))?;
+        row("    by, in all", cents(self.quoted_better_cents))?;
+        row("  choice not proven best", self.choices_not_optimal.to_string())?;
         let quoted = (self.quoted, self.quoted_with_discount);
         row("baskets only quoted", format!("{} ({} could save)", quoted.0, quoted.1))?;
         row("  could have saved", cents(self.quoted_discount_minor))?;
@@ -265,7 +287,13 @@ mod tests {
         let json = serde_json::to_value(&summary).expect("serialise");
         let promised =
             ["issued", "used", "refused", "expired", "available", "locked", "seconds", "orphans"];
-        for key in promised.into_iter().chain(["adjusted_lines", "mismatches", "quote_p99_ms"]) {
+        for key in promised.into_iter().chain([
+            "adjusted_lines",
+            "mismatches",
+            "quote_p99_ms",
+            "quoted_better_cents",
+            "quoted_better_share",
+        ]) {
             assert!(json.get(key).is_some(), "{key} is missing in {json}");
         }
     }
