@@ -20,6 +20,7 @@ pub mod mysql;
 pub mod open;
 mod orders;
 pub mod ports;
+mod quotes;
 pub mod report;
 mod rss;
 pub mod selection;
@@ -29,6 +30,7 @@ pub mod stats;
 pub mod stores;
 pub mod stream;
 mod textbook;
+mod wallets;
 pub mod wire;
 pub mod workload;
 
@@ -144,6 +146,10 @@ impl Bench {
             Measure::M2 => m2::measure(self, name, rows).await,
             Measure::M8 => m8::measure(self, name, rows).await,
             Measure::M14 => m14::measure(self, name).await,
+            Measure::M16 => quotes::measure(self, name),
+            Measure::Quote10 => quotes::measure_against_greedy(self, name, 10),
+            Measure::Quote50 => quotes::measure_against_greedy(self, name, 50),
+            Measure::Quote200 => quotes::measure_against_greedy(self, name, 200),
             Measure::M18 => m18::measure(self, name, rows).await,
             Measure::M19 => m19::measure(self, name, rows).await,
             Measure::Rss => rss::measure(self, name, rows).await,

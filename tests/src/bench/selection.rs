@@ -5,8 +5,21 @@ use std::str::FromStr;
 use anyhow::bail;
 
 /// What a run without names measures, in this order: the embedded back end, which needs no services.
-pub const EMBEDDED: [&str; 9] =
-    ["M1", "M1@1e6", "M2", "M2@1e6", "M8", "M14", "M18", "M19", "RSS@1e6"];
+pub const EMBEDDED: [&str; 13] = [
+    "M1",
+    "M1@1e6",
+    "M2",
+    "M2@1e6",
+    "M8",
+    "M14",
+    "M16",
+    "QUOTE-10",
+    "QUOTE-50",
+    "QUOTE-200",
+    "M18",
+    "M19",
+    "RSS@1e6",
+];
 
 /// What a run without names measures on MySQL, Redis Cluster and Pulsar. `M4@1e7` and `M4-PORT@1e7`,
 /// which first load ten million rows, are measured only by name.
@@ -63,6 +76,14 @@ pub enum Measure {
     M13,
     /// Lock and confirm.
     M14,
+    /// The best combination of 200 coupons for 50 lines.
+    M16,
+    /// The same of 10 coupons beside greedy.
+    Quote10,
+    /// Of 50.
+    Quote50,
+    /// Of 200.
+    Quote200,
     /// Wallet list.
     M18,
     /// Claims won through ClaimStream.
@@ -87,7 +108,7 @@ pub enum Ground {
 }
 
 impl Measure {
-    const NAMES: [(&'static str, Self); 19] = [
+    const NAMES: [(&'static str, Self); 23] = [
         ("M1", Self::M1),
         ("M2", Self::M2),
         ("M3", Self::M3),
@@ -102,6 +123,10 @@ impl Measure {
         ("M12", Self::M12),
         ("M13", Self::M13),
         ("M14", Self::M14),
+        ("M16", Self::M16),
+        ("QUOTE-10", Self::Quote10),
+        ("QUOTE-50", Self::Quote50),
+        ("QUOTE-200", Self::Quote200),
         ("M18", Self::M18),
         ("M19", Self::M19),
         ("RSS", Self::Rss),
@@ -112,9 +137,17 @@ impl Measure {
     /// What it is taken on.
     pub fn ground(self) -> Ground {
         match self {
-            Self::M1 | Self::M2 | Self::M8 | Self::M14 | Self::M18 | Self::M19 | Self::Rss => {
-                Ground::Embedded
-            }
+            Self::M1
+            | Self::M2
+            | Self::M8
+            | Self::M14
+            | Self::M16
+            | Self::Quote10
+            | Self::Quote50
+            | Self::Quote200
+            | Self::M18
+            | Self::M19
+            | Self::Rss => Ground::Embedded,
             Self::M3 | Self::M4Port | Self::M6 | Self::M7 => Ground::Ports,
             Self::M4
             | Self::M5
