@@ -169,7 +169,7 @@ mod tests {
         assert!(!none.cover(&line()));
         assert!(Exclusions { merchants: ids(&[7]), ..none.clone() }.cover(&line()));
         assert!(Exclusions { categories: codes(&["digital"]), ..none.clone() }.cover(&line()));
-        assert!(Exclusions { products: ids(&[10]), ..none.clone() }.cover(&line()));
+        assert!(Exclusions { products: ids(&[10]), ..none }.cover(&line()));
         let others =
             Exclusions { merchants: ids(&[10]), categories: codes(&["7"]), products: ids(&[7]) };
         assert!(!others.cover(&line()));

@@ -235,7 +235,7 @@ proptest! {
         let cart = cart(&lines, shipping);
         let mut store = pay(&cart, &rules);
         let Some(order) = store.redemption("o").cloned() else { return Ok(()) };
-        let evaluation = order.evaluation.clone().unwrap();
+        let evaluation = order.evaluation.unwrap();
         let (paid, coupons) = (evaluation.payable().get(), evaluation.uses.len());
         let all_kept = rules.iter().all(|rules| rules.1 == KeptDiscount::Keep);
         let (mut given, mut decided) = (0, Vec::new());

@@ -18,7 +18,7 @@ fn a_forgotten_lock_is_confirmed_or_cancelled() {
     store.pass(TTL + DAY);
     let paid = store.force("paid", ForceVerb::Confirm).unwrap();
     assert_eq!(paid.state, RedemptionState::Confirmed);
-    let record = paid.forced.clone().unwrap();
+    let record = paid.forced.unwrap();
     assert_eq!((record.operator.as_str(), record.from), ("ann", RedemptionState::Locked));
     assert_eq!((record.reason.as_str(), record.at), ("the coordinator is gone", store.now));
     let unpaid = store.force("unpaid", ForceVerb::Cancel).unwrap();
