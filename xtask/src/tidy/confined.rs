@@ -59,7 +59,7 @@ const CONFINED: [Confined; 5] = [
     },
     Confined {
         names: &["SystemTime::now", "Timestamp::now", "Zoned::now"],
-        scope: &["server/src/", "domain/src/", "migrations/src/", "proto/src/"],
+        scope: &["server/src/", "domain/", "migrations/src/", "proto/src/"],
         homes: &["server/src/clock"],
         reason: "time is a port: take the injected Clock",
     },
