@@ -1,5 +1,5 @@
 //! Everything a contributor types: `cargo xtask run`, `demo`, `replay`, `bench`, `chaos`,
-//! `services`, `test`, `tidy`, `lint-proto` and `ci`.
+//! `services`, `test`, `fuzz`, `tidy`, `lint-proto` and `ci`.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user on stdout")]
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -10,6 +10,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod dtm;
+mod fuzz;
 mod lint_proto;
 mod program;
 mod run;
@@ -72,6 +73,9 @@ enum Command {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Feed the evaluator and refunds with whatever libFuzzer makes up, and check what must hold of them.
+    /// Needs the nightly toolchain and a C++ compiler
+    Fuzz(fuzz::Options),
     /// Check the house rules: edges between crates and rooms, file length, banned names
     Tidy,
     /// Run `buf lint` on the protos, through npx
@@ -114,6 +118,7 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             println!("{}\n{}", outcome.skipped(), outcome.totals);
             Ok(code(outcome.success))
         }
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Tidy => tidy::run(),
         Command::LintProto => lint_proto::run().map(|()| ExitCode::SUCCESS),
         Command::Ci => ci::run(),
