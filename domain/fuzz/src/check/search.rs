@@ -48,6 +48,8 @@ pub(super) fn check(case: &Case, subject: &dyn Subject, seen: &mut Seen) -> Resu
     seen.stacked = seen.stacked.max(best.evaluation.uses.len());
     seen.unproven |= !best.optimal;
     legal(case, subject, &candidates, &best)?;
+    preferred(&candidates, &best)?;
+    spared(case, subject, &candidates, &best)?;
     beats(case, &placed, &oracle, &best)?;
     if placed.len() <= ALL_TRIED_MAX {
         seen.all_tried = true;
@@ -78,6 +80,21 @@ fn legal(
     })
 }
 
+/// Of one template, those that expire first are taken.
+fn preferred(candidates: &[Candidate<'_>], best: &Best) -> Result<(), Violation> {
+    let used = chosen(candidates, best);
+    let is_used = |one: &Candidate<'_>| used.iter().any(|used| used.coupon == one.coupon);
+    for spared in candidates.iter().filter(|one| !is_used(one)) {
+        let late = used
+            .iter()
+            .find(|used| used.template == spared.template && used.valid_until > spared.valid_until);
+        holds(late.is_none(), "the first to expire is taken", || {
+            format!("{late:?} instead of {spared:?}")
+        })?;
+    }
+    Ok(())
+}
+
 /// No coupon alone and no plain choice is better, whatever the effort; one coupon is preferred.
 fn beats(
     case: &Case,
@@ -92,6 +109,23 @@ fn beats(
     holds(fewest, "one coupon is preferred", || format!("{:?}", best.evaluation.uses))?;
     let greedy = greedy(placed, oracle, case.limits.coupons_max);
     holds(saved >= greedy, "the best beats the plain choice", || format!("{saved} of {greedy}"))
+}
+
+/// No coupon is used that adds nothing.
+fn spared(
+    case: &Case,
+    subject: &dyn Subject,
+    candidates: &[Candidate<'_>],
+    best: &Best,
+) -> Result<(), Violation> {
+    let used = chosen(candidates, best);
+    for one in &used {
+        let others: Vec<_> = used.iter().filter(|o| o.coupon != one.coupon).copied().collect();
+        let without = saved(subject, &others, &case.cart);
+        let needed = others.is_empty() || without < best.evaluation.discount();
+        holds(needed, "a coupon that adds nothing is left out", || format!("{one:?}"))?;
+    }
+    Ok(())
 }
 
 fn against_all(case: &Case, most: i128, best: &Best) -> Result<(), Violation> {
