@@ -145,7 +145,7 @@ pub struct Best {
 /// How far the search for the best combination goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// How often it may work out what a coupon would take off, 10 to 20 ns each. Once they are used up
+    /// How often it may work out what a coupon would take off, some 30 ns each. Once they are used up
     /// the best combination known by then is answered, as one that is not proven.
     pub effort: usize,
     /// Coupons that one order may use.
@@ -205,8 +205,8 @@ impl<'c> Evaluator<'c> {
     }
 
     /// The best legal combination of these distinct coupons; those that fail [`Self::judge`] are
-    /// skipped. Of combinations that save the same, one with fewer coupons is preferred. `None` when
-    /// no coupon is usable.
+    /// skipped. It spends no coupon without which the rest saves as much, and a single one where that
+    /// saves as much as several. `None` when no coupon is usable.
     pub fn best(&self, candidates: &[Candidate<'_>], limits: SearchLimits) -> Option<Best> {
         let mut by_template: HashMap<TemplateId, Option<Usable<'_>>> = HashMap::new();
         let mut usable: Vec<Usable<'_>> = Vec::with_capacity(candidates.len());

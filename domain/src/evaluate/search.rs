@@ -28,8 +28,8 @@ use super::{
 };
 use crate::{money::Minor, rules::Stacking};
 
-/// Dropping coupons that add nothing is tried for stacks of at most this many.
-const TRIMMED_MAX: usize = 64;
+/// What taking one coupon costs, split over its lines and all, in the unit of the effort.
+const TAKE_EFFORT: usize = 8;
 
 /// The best combination found, in the order to apply, and whether it is proven that no legal one
 /// saves more. Of equal ones a single coupon is preferred, and coupons that add nothing are left out.
@@ -62,7 +62,7 @@ pub(super) fn best<'u, 'a>(
     if saved <= single.alone {
         return Some((vec![single], proven));
     }
-    trim(&mut stack, saved, basket);
+    trim(&mut stack, saved, basket, limits.effort / 2);
     Some((stack, proven))
 }
 
@@ -73,21 +73,33 @@ fn saved(coupons: &[&Usable<'_>], basket: &Basket<'_>) -> Option<Minor> {
     taken.sum()
 }
 
-/// Drops coupons without which the rest saves as much as all, the least valuable first.
-fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>) {
-    // With no coupon cut short by others, none can be spared; trying it for many costs too much.
+/// Drops coupons without which the rest saves as much as all, the least valuable and last to expire
+/// first, as far as the effort allows.
+fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>, mut effort: usize) {
+    // With no coupon cut short by others, none can be spared.
     let uncut: Minor = stack.iter().map(|one| one.alone).sum();
-    if uncut == total || stack.len() > TRIMMED_MAX {
+    if uncut == total {
         return;
     }
-    let mut cheapest = stack.clone();
-    cheapest.sort_by_key(|one| (one.alone, Reverse(one.candidate.coupon)));
-    for spared in cheapest {
-        let coupon = spared.candidate.coupon;
-        let others: Vec<_> =
-            stack.iter().copied().filter(|one| one.candidate.coupon != coupon).collect();
-        if let Some(without) = saved(&others, basket).filter(|without| *without >= total) {
-            (*stack, total) = (others, without);
+    // Sparing one coupon can make another one idle: again, until none is.
+    loop {
+        let before = stack.len();
+        let mut cheapest = stack.clone();
+        cheapest.sort_by_key(|one| {
+            (one.alone, Reverse((one.candidate.valid_until, one.candidate.coupon)))
+        });
+        for spared in cheapest {
+            let Some(left) = effort.checked_sub(TAKE_EFFORT * stack.len()) else { return };
+            effort = left;
+            let coupon = spared.candidate.coupon;
+            let others: Vec<_> =
+                stack.iter().copied().filter(|one| one.candidate.coupon != coupon).collect();
+            if let Some(without) = saved(&others, basket).filter(|without| *without >= total) {
+                (*stack, total) = (others, without);
+            }
+        }
+        if stack.len() == before {
+            return;
         }
     }
 }
@@ -167,7 +179,7 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
                 taken.push(item);
             }
         }
-        self.limits.effort = self.limits.effort.saturating_sub(self.items.len());
+        self.limits.effort = self.limits.effort.saturating_sub(TAKE_EFFORT * taken.len());
         let better = saved > self.best_saved;
         if better {
             (self.best, self.best_saved) = (taken, saved);
@@ -192,7 +204,7 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
         if hopeless || self.picked.len() == self.limits.coupons_max {
             return;
         }
-        let cost = self.items.len() - from + 1;
+        let cost = self.items.cost_of_bounds(from) + TAKE_EFFORT;
         match self.limits.effort.checked_sub(cost) {
             Some(effort) => self.limits.effort = effort,
             None => {

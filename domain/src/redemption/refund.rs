@@ -142,7 +142,7 @@ impl<T: Templates> Purchase<'_, T> {
     pub(super) fn is_complete(&self, progress: &RefundProgress) -> bool {
         let mut lines = self.evaluation.lines.iter().enumerate();
         lines.all(|(index, line)| quantity(progress, index) >= line.quantity)
-            && (progress.shipping || self.evaluation.shipping.payable() == Minor::ZERO)
+            && (progress.shipping || self.kept_payable(progress) == Minor::ZERO)
     }
 
     /// Whether the buyer keeps nothing of the coupon's discount: all that it discounted is returned,

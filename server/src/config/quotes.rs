@@ -8,14 +8,14 @@ use super::Checks;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotesConfig {
-    /// How often one search may work out what a coupon takes off, 10 to 20 ns each. Once they are used
-    /// up, the best combination known by then is answered, with `optimal = false`. Default 100000.
+    /// How often one search may work out what a coupon takes off, some 30 ns each. Once they are used up,
+    /// the best combination known by then is answered, with `optimal = false`. Default 20000.
     pub effort_max: usize,
 }
 
 impl Default for QuotesConfig {
     fn default() -> Self {
-        Self { effort_max: 100_000 }
+        Self { effort_max: 20_000 }
     }
 }
 

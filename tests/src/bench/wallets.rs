@@ -1,4 +1,4 @@
-//! Carts and wallets at random, as M16 and QUOTE price them: every kind of rule, the rarer ones rarer.
+//! Carts and wallets at random, as M16 and QUOTE price them.
 
 use coupon_domain::{
     cart::{Cart, CartLine},
@@ -15,8 +15,16 @@ const COPIES: usize = 2;
 /// Categories and merchants that a shop has.
 const CATEGORIES: i64 = 12;
 const MERCHANTS: i64 = 8;
-/// Mutex groups of a shop.
-const MUTEX_GROUPS: usize = 6;
+/// What a wallet is filled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As on a marketplace: of the platform's coupons one may be used, of each shop's one, of those of
+    /// each category one; coupons of single products join any of them; some stand alone.
+    Marketplace,
+    /// Whatever rules allow: mostly stackable without a group, scopes that overlap in every way. No
+    /// bound is tight there, because each coupon takes from some lines of nearly every other one.
+    Tangled,
+}
 
 /// One cart and one wallet.
 pub(super) struct Case {
@@ -28,7 +36,12 @@ pub(super) struct Case {
 
 impl Case {
     /// A cart of `lines` lines and `coupons` coupons of about half as many templates.
-    pub(super) fn random(seed: u64, lines: usize, coupons: usize) -> anyhow::Result<Self> {
+    pub(super) fn random(
+        seed: u64,
+        lines: usize,
+        coupons: usize,
+        kind: Kind,
+    ) -> anyhow::Result<Self> {
         let mut dice = SmallRng::seed_from_u64(seed);
         let currency = Currency::parse("CNY")?;
         let zone = TimeZone::parse("Asia/Shanghai")?;
@@ -44,7 +57,10 @@ impl Case {
         let lines: Vec<CartLine> = lines.collect();
         let cart = Cart { currency, lines, shipping: Minor::new(800) };
         let templates = (0..(coupons / COPIES).max(1))
-            .map(|_| rules(&mut dice, count, currency, &zone))
+            .map(|_| {
+                let plain = Rules::plain(benefit(&mut dice), currency, zone.clone());
+                rules(&mut dice, count, kind, plain)
+            })
             .collect::<Vec<_>>();
         let coupons = (0..coupons).map(|_| dice.random_range(0..templates.len())).collect();
         Ok(Self { cart, templates, coupons })
@@ -65,7 +81,7 @@ impl Case {
     }
 }
 
-fn rules(dice: &mut SmallRng, products: i64, currency: Currency, zone: &TimeZone) -> Rules {
+fn rules(dice: &mut SmallRng, products: i64, kind: Kind, plain: Rules) -> Rules {
     let scope = match dice.random_range(0..10) {
         0..4 => {
             let few = dice.random_range(1..=5);
@@ -75,34 +91,42 @@ fn rules(dice: &mut SmallRng, products: i64, currency: Currency, zone: &TimeZone
         7..9 => Scope::Merchants([dice.random_range(1..=MERCHANTS)].into_iter().collect()),
         _ => Scope::All,
     };
-    let stacking = match dice.random_range(0..10) {
-        0..6 => Stacking::Stackable,
-        6..9 => {
-            let group = dice.random_range(0..MUTEX_GROUPS);
-            Stacking::OneOf(format!("group-{group}").into_boxed_str())
-        }
-        _ => Stacking::Exclusive,
+    let stacking = match (kind, dice.random_range(0..10)) {
+        (_, 9) => Stacking::Exclusive,
+        (Kind::Marketplace, _) => group_of(&scope),
+        (Kind::Tangled, 0..6) => Stacking::Stackable,
+        (Kind::Tangled, group) => Stacking::OneOf(format!("group-{group}").into_boxed_str()),
     };
-    let excluded = if dice.random_ratio(1, 10) {
-        let products = [dice.random_range(1..=products)].into_iter().collect();
-        Exclusions { products, ..Exclusions::default() }
-    } else {
-        Exclusions::default()
-    };
-    let after_earlier = dice.random_ratio(1, 20);
+    let products = [dice.random_range(1..=products)];
+    let excluded = Exclusions { products: products.into_iter().collect(), ..Exclusions::default() };
+    let (after_earlier, tangled) = (dice.random_ratio(1, 20), kind == Kind::Tangled);
     Rules {
         scope,
         stacking,
-        excluded,
-        threshold_base: if after_earlier {
+        excluded: if dice.random_ratio(1, 10) { excluded } else { Exclusions::default() },
+        threshold_base: if after_earlier && tangled {
             ThresholdBase::AfterEarlierCoupons
         } else {
             ThresholdBase::BeforeCoupons
         },
         with_shipping: dice.random_ratio(1, 10),
         per_order_limit: dice.random_ratio(1, 2).then_some(1),
-        ..Rules::plain(benefit(dice), currency, zone.clone())
+        ..plain
     }
+}
+
+/// One coupon of the platform's, one of each shop's, one of each category.
+fn group_of(scope: &Scope) -> Stacking {
+    let group = match scope {
+        Scope::All => "platform".to_owned(),
+        Scope::Merchants(ids) => format!("shop-{:?}", ids.as_slice()),
+        Scope::Categories(codes) => format!("category-{:?}", codes.as_slice()),
+        Scope::Products(ids) => {
+            let first = ids.as_slice().first().copied().unwrap_or_default();
+            format!("item-of-shop-{}", first % MERCHANTS)
+        }
+    };
+    Stacking::OneOf(group.into_boxed_str())
 }
 
 fn benefit(dice: &mut SmallRng) -> Benefit {

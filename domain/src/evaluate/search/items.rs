@@ -202,6 +202,11 @@ impl<'u, 'a> Items<'u, 'a> {
         self.items[item].always_taken
     }
 
+    /// What working out the bounds of the items from `from` on costs.
+    pub(super) fn cost_of_bounds(&self, from: usize) -> usize {
+        self.items.len() - from + 2 * self.classes.len()
+    }
+
     /// The number of its class.
     pub(super) fn class(&self, item: usize) -> usize {
         self.items[item].class
