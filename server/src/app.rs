@@ -77,7 +77,7 @@ pub async fn start(config: Config, test_clock: Option<Timestamp>) -> anyhow::Res
     let stop_workers = CancellationToken::new();
     let mut tasks = JoinSet::new();
     if let Some(listener) = metrics_listener {
-        let metrics = Arc::clone(&platform.metrics);
+        let metrics = Arc::clone(&platform.usecases.metrics);
         tasks.spawn(metrics::serve(listener, metrics, stop_workers.clone()));
     }
     let loops = Workers { tasks: &mut tasks, stop: &stop_workers, serving: &serving };

@@ -36,6 +36,7 @@ use crate::{
     gate::{Gate, loader::GateLoader},
     ledger::{Ledger, LedgerError, NotRedeemed},
     mint::{Mint, MintExhausted},
+    telemetry::metrics::Metrics,
 };
 
 /// The verbs and what they stand on.
@@ -52,6 +53,8 @@ pub struct UseCases {
     pub mint: Arc<Mint>,
     /// Brings templates into the gate.
     pub loader: GateLoader,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Limits.
     pub config: Arc<Config>,
 }

@@ -125,11 +125,11 @@ impl<T: Templates> Purchase<'_, T> {
         for part in parts {
             let place = lines.iter().position(|line| line.line_id == part.line_id);
             let place = place.ok_or(Rejection::LineNotFound)?;
-            let quantity = progress.quantities[place].saturating_add(part.quantity);
-            if quantity > lines[place].quantity {
+            let left = lines[place].quantity.saturating_sub(progress.quantities[place]);
+            if !(1..=left).contains(&part.quantity) {
                 return Err(Rejection::RefundedAlready);
             }
-            progress.quantities[place] = quantity;
+            progress.quantities[place] += part.quantity;
         }
         if *shipping && progress.shipping {
             return Err(Rejection::RefundedAlready);

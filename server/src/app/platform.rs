@@ -13,7 +13,6 @@ use crate::{
     config::{BackendKind, Config, Role},
     gate::{Gate, loader::GateLoader},
     ledger::{AlarmBell, TemplateSource, sql::Neighbours},
-    telemetry::metrics::Metrics,
     usecase::UseCases,
     worker::{
         alarms::AlarmHandler,
@@ -31,7 +30,6 @@ const START_TEMPLATES: u64 = 200;
 pub(super) struct Platform {
     pub(super) usecases: Arc<UseCases>,
     pub(super) handler: Arc<AlarmHandler>,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) test_clock: Option<Arc<ManualClock>>,
     /// Templates that the gate wants to be loaded.
     pub(super) requests: Option<mpsc::Receiver<Arc<Template>>>,
@@ -83,11 +81,12 @@ pub(super) async fn build(
     forget_changed(&catalog, &gate);
     let mint = number.mint();
     let config = Arc::clone(config);
-    let usecases = Arc::new(UseCases { catalog, ledger, gate, clock, mint, loader, config });
+    let usecases =
+        UseCases { catalog, ledger, gate, clock, mint, loader, metrics: Arc::default(), config };
+    let usecases = Arc::new(usecases);
     Ok(Platform {
         usecases,
         handler,
-        metrics: Arc::default(),
         test_clock,
         requests: Some(requests),
         number: Some(number),

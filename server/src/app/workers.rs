@@ -130,7 +130,7 @@ impl<'a> Upkeep<'a> {
     fn start(mut self, platform: &Platform, wall_clock: bool) {
         self.counts(&platform.usecases);
         self.retention(&platform.usecases);
-        self.stuck(platform);
+        self.stuck(&platform.usecases);
         self.stock(&platform.usecases);
         if replicated(&platform.usecases.config) {
             let ledger = Arc::clone(&platform.usecases.ledger);
@@ -172,12 +172,12 @@ impl<'a> Upkeep<'a> {
         });
     }
 
-    fn stuck(&mut self, platform: &Platform) {
-        let (usecases, metrics) = (Arc::clone(&platform.usecases), Arc::clone(&platform.metrics));
+    fn stuck(&mut self, usecases: &Arc<UseCases>) {
+        let usecases = Arc::clone(usecases);
         self.lead("stuck", move |stop| {
             let ledger = Arc::clone(&usecases.ledger) as Arc<dyn Ledger>;
             let (clock, config) = (Arc::clone(&usecases.clock), usecases.config.stuck.clone());
-            StuckWatch::new(ledger, clock, Arc::clone(&metrics), config).run(stop)
+            StuckWatch::new(ledger, clock, Arc::clone(&usecases.metrics), config).run(stop)
         });
     }
 

@@ -8,7 +8,7 @@ use coupon_proto::v1::{self, redemption_service_server::RedemptionService};
 use tonic::{Request, Response, Status};
 
 use super::{deadline, decode, encode, fresh, status};
-use crate::usecase::UseCases;
+use crate::{error::ServiceError, usecase::UseCases};
 
 /// Metadata that the coordinator dtm adds to every call of its transactions: the transaction's id.
 const DTM_GID: &str = "dtm-gid";
@@ -25,6 +25,13 @@ impl RedemptionRpc {
     /// The redemption as it effectively is now.
     fn now(&self, redemption: Redemption) -> Option<v1::Redemption> {
         Some(encode::redemption(redemption, self.usecases.clock.now()))
+    }
+
+    fn count_refused(&self, verb: &'static str, error: &ServiceError) {
+        if let ServiceError::Refused(refusal) = error {
+            let reason = status::reason_of(refusal.reason);
+            self.usecases.metrics.close_refused(verb, reason.as_reason());
+        }
     }
 
     async fn try_lock(
@@ -55,7 +62,8 @@ impl RedemptionService for RedemptionRpc {
     ) -> Result<Response<v1::ConfirmResponse>, Status> {
         let deadline = deadline(&request, &self.usecases.config);
         let command = decode::confirm(request.into_inner(), &self.usecases.config)?;
-        let redemption = self.usecases.confirm(command, deadline).await?;
+        let confirmed = self.usecases.confirm(command, deadline).await;
+        let redemption = confirmed.inspect_err(|error| self.count_refused("confirm", error))?;
         Ok(Response::new(v1::ConfirmResponse { redemption: self.now(redemption) }))
     }
 
@@ -65,7 +73,8 @@ impl RedemptionService for RedemptionRpc {
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let deadline = deadline(&request, &self.usecases.config);
         let command = decode::cancel(request.into_inner(), &self.usecases.config)?;
-        let redemption = self.usecases.cancel(command, deadline).await?;
+        let cancelled = self.usecases.cancel(command, deadline).await;
+        let redemption = cancelled.inspect_err(|error| self.count_refused("cancel", error))?;
         Ok(Response::new(v1::CancelResponse { redemption: self.now(redemption) }))
     }
 

@@ -5,10 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use axum::{Router, http::header::CONTENT_TYPE, routing::get};
-use metrics::{Gauge, Key, KeyName, Level, Metadata, Recorder as _};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{Gauge, Key, KeyName, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+const CLOSES_REFUSED: &str = "coupon_redemption_closes_refused_total";
 
 /// The metrics of one server.
 pub struct Metrics {
@@ -17,7 +19,7 @@ pub struct Metrics {
     pub redemptions_stuck: Gauge,
     /// How long the one that is overdue longest has been so, in seconds.
     pub redemptions_stuck_oldest: Gauge,
-    handle: PrometheusHandle,
+    recorder: PrometheusRecorder,
 }
 
 impl Default for Metrics {
@@ -28,6 +30,11 @@ impl Default for Metrics {
             let metadata = Metadata::new(module_path!(), Level::INFO, None);
             recorder.register_gauge(&Key::from_static_name(name), &metadata)
         };
+        recorder.describe_counter(
+            KeyName::from_const_str(CLOSES_REFUSED),
+            None,
+            "Confirms and Cancels that were refused for good, by verb and reason".into(),
+        );
         Self {
             redemptions_stuck: gauge(
                 "coupon_redemptions_stuck",
@@ -37,7 +44,7 @@ impl Default for Metrics {
                 "coupon_redemptions_stuck_oldest_seconds",
                 "How long the lock that is overdue longest has been so",
             ),
-            handle: recorder.handle(),
+            recorder,
         }
     }
 }
@@ -45,7 +52,17 @@ impl Default for Metrics {
 impl Metrics {
     /// All of them as text.
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.recorder.handle().render()
+    }
+
+    /// Counts a Confirm or Cancel, named by `verb`, that was refused for good: the caller and the
+    /// platform disagree on what became of the order (trap 10).
+    pub fn close_refused(&self, verb: &'static str, reason: &'static str) {
+        let labels = vec![Label::new("verb", verb), Label::new("reason", reason)];
+        let metadata = Metadata::new(module_path!(), Level::INFO, None);
+        self.recorder
+            .register_counter(&Key::from_parts(CLOSES_REFUSED, labels), &metadata)
+            .increment(1);
     }
 }
 
@@ -75,6 +92,16 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, stop: Cancellat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_closes_are_counted_by_verb_and_reason() {
+        let metrics = Metrics::default();
+        metrics.close_refused("confirm", "LOCK_LAPSED");
+        metrics.close_refused("confirm", "LOCK_LAPSED");
+        let text = metrics.render();
+        let labels = r#"{verb="confirm",reason="LOCK_LAPSED"} 2"#;
+        assert!(text.contains(&format!("{CLOSES_REFUSED}{labels}")), "{text}");
+    }
 
     #[test]
     fn gauges_are_rendered_with_what_they_mean() {

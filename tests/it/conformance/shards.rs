@@ -421,6 +421,7 @@ fn usecases(node: &World) -> UseCases {
         clock: Arc::new(ManualClock::new(node.now)),
         mint: Arc::clone(mint),
         loader: GateLoader::new().0,
+        metrics: Arc::default(),
         config: Arc::new(Config::default()),
     }
 }
