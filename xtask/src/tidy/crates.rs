@@ -35,8 +35,8 @@ const CRATES: [Edges; 9] = [
     Edges {
         dir: "tests",
         package: "coupon-tests",
-        normal: &["coupon-client", "coupon-proto"],
-        dev: &["coupon-domain", "coupon-migrations", "coupon-server"],
+        normal: &["coupon-client", "coupon-domain", "coupon-proto"],
+        dev: &["coupon-migrations", "coupon-server"],
     },
     Edges { dir: "xtask", package: "xtask", normal: &[], dev: &[] },
     Edges { dir: "xtask/protoc", package: "coupon-protoc", normal: &[], dev: &[] },

@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     // The way of a request.
     ("rpc", &["usecase", "policy", "clock", "telemetry", "config"]),
     ("policy", &["telemetry", "config", "clock"]),
-    ("usecase", &["catalog", "gate", "ledger", "alarm", "clock", "mint", "config"]),
+    ("usecase", &["catalog", "gate", "ledger", "alarm", "clock", "mint", "config", "telemetry"]),
     // It is loaded through the ledger's port; who implements that is not its business.
     ("gate", &["ledger", "clock", "config"]),
     ("ledger", &["clock", "mint", "config"]),
@@ -26,7 +26,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
     // It finds templates for the ledger, and its database fails in the same ways.
     ("catalog", &["ledger", "mint", "clock", "config"]),
     // Beside it.
-    ("worker", &["usecase", "gate", "ledger", "alarm", "catalog", "mint", "clock", "config"]),
+    (
+        "worker",
+        &["usecase", "gate", "ledger", "alarm", "catalog", "mint", "clock", "config", "telemetry"],
+    ),
     ("audit", &["data_dir", "config"]),
     ("mint", &["clock", "config"]),
     ("clock", &["config"]),
