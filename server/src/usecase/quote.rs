@@ -1,6 +1,10 @@
 //! Quote: what coupons are worth for a cart (R47, R48, R60). Uncached; the same evaluator as Lock.
 
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use coupon_domain::{
     CouponFault, Rejection,
@@ -68,8 +72,8 @@ impl UseCases {
     ) -> Result<HashMap<TemplateId, Arc<Template>>, ServiceError> {
         let mut templates = HashMap::new();
         for coupon in coupons {
-            if !templates.contains_key(&coupon.template) {
-                templates.insert(coupon.template, self.template(coupon.template).await?);
+            if let Entry::Vacant(entry) = templates.entry(coupon.template) {
+                entry.insert(self.template(coupon.template).await?);
             }
         }
         Ok(templates)
