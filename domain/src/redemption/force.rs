@@ -1,11 +1,11 @@
 //! Force: an operator ends what a coordinator gave up on (trap 12).
 
-use super::{Redemption, RedemptionState, RequestMark};
+use super::{Redemption, RedemptionState, RequestMark, lapse};
 use crate::{
     CouponFault, Refusal, Rejection,
     book::{Book, OperationKind},
     coupon::{Coupon, CouponStatus},
-    ids::{CouponId, UserId},
+    ids::{CouponId, RedemptionId, UserId},
     money::Minor,
     time::Timestamp,
 };
@@ -50,8 +50,9 @@ pub struct Forced {
 }
 
 /// LOCKED or LAPSED -> CONFIRMED or CANCELLED, whatever the time, recorded with operator and reason.
-/// A lapsed order is confirmed only if all its coupons are free: AVAILABLE or EXPIRED. An order that
-/// stands already where it is forced to is left as it is, and succeeds.
+/// A lapsed order is confirmed only if all its coupons are free: AVAILABLE or EXPIRED, or locked by an
+/// order whose time is over, which is lapsed whole. An order that stands already where it is forced to
+/// is left as it is, and succeeds.
 ///
 /// # Errors
 /// `RedemptionNotFound`, `OrderConfirmed`, `OrderCancelled`, `OrderRestored`; when coupons of a
@@ -97,6 +98,7 @@ pub fn force(
     let coupons: Vec<CouponId> = closed.coupons().collect();
     match command.verb {
         ForceVerb::Confirm => {
+            free_lapsed(book, &closed, now);
             let faults = coupons.iter().filter_map(|id| taken(book, *id, &closed)).collect();
             if let Some(refusal) = Refusal::of(faults) {
                 return Err(refusal);
@@ -118,6 +120,19 @@ pub fn force(
     }
     book.put_redemption(closed.clone());
     Ok(closed)
+}
+
+/// Lapses the other orders that hold a coupon of this one beyond their time, each with all its coupons.
+/// The order's own lock is not asked for its time.
+fn free_lapsed(book: &mut Book, redemption: &Redemption, now: Timestamp) {
+    let holders = redemption.coupons().filter_map(|id| {
+        let coupon = book.coupon(id).filter(|coupon| coupon.lock_has_lapsed(now))?;
+        coupon.redemption.filter(|holder| *holder != redemption.id)
+    });
+    let holders: Vec<RedemptionId> = holders.collect();
+    for holder in holders {
+        lapse(book, holder, now);
+    }
 }
 
 /// Why the order cannot have the coupon any more, if so.

@@ -69,6 +69,25 @@ fn a_lapsed_order_whose_coupons_are_taken_is_not_confirmed() {
     assert_eq!((cancelled.state, store.coupons.clone()), (RedemptionState::Cancelled, before));
 }
 
+// R58: by the clock, not by the alarm, also for the order that took the coupon meanwhile.
+#[test]
+fn a_lapsed_order_takes_back_what_another_holds_beyond_its_time() {
+    let mut store = Store::with_coupons(2);
+    store.lock("late", "r1", &[1]).unwrap();
+    store.pass(TTL);
+    store.lock("next", "r1", &[1, 2]).unwrap();
+    store.pass(TTL.checked_sub(MS).unwrap());
+    let refusal = store.force("late", ForceVerb::Confirm).unwrap_err();
+    assert_eq!(faults(&refusal), [(1, Rejection::CouponLocked)]);
+    store.pass(MS);
+    assert_eq!(store.force("late", ForceVerb::Confirm).unwrap().state, RedemptionState::Confirmed);
+    assert_eq!(store.statuses(), [Used, Available]);
+    let next = store.redemption("next").unwrap();
+    assert_eq!((next.state, next.closed_at), (RedemptionState::Lapsed, Some(store.now)));
+    let refusal = store.force("next", ForceVerb::Confirm).unwrap_err();
+    assert_eq!(faults(&refusal), [(1, Rejection::CouponUsed)]);
+}
+
 #[test]
 fn what_is_closed_is_not_forced() {
     let refused = |store: &mut Store, verb| store.force("o", verb).unwrap_err().reason;
