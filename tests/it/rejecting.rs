@@ -5,6 +5,7 @@
 mod case;
 mod coupons;
 mod redemptions;
+mod rules;
 mod templates;
 mod valid;
 mod walk;

@@ -94,6 +94,8 @@ fn quote(cases: &mut Cases) {
         "cart": |r| r.cart = None;
         "cart.currency_code": |r| valid::cart_of(&mut r.cart).currency_code.clear();
         "cart.currency_code": |r| valid::cart_of(&mut r.cart).currency_code = "RMB¥".to_owned();
+        "cart.shipping_minor": |r| valid::cart_of(&mut r.cart).shipping_minor = -1;
+        "cart.shipping_minor": |r| valid::cart_of(&mut r.cart).shipping_minor = i64::MAX;
         "cart.lines": |r| valid::cart_of(&mut r.cart).lines.clear();
         "cart.lines[1].line_id": |r| valid::line_of(&mut r.cart).line_id = "l".repeat(65);
         "cart.lines[1].line_id": |r| valid::line_of(&mut r.cart).line_id = "行".to_owned();

@@ -33,6 +33,9 @@ fn lock(cases: &mut Cases) {
         "coupon_ids[1]": |r| r.coupon_ids.push(r.coupon_ids[0]);
         "cart": |r| r.cart = None;
         "cart.currency_code": |r| valid::cart_of(&mut r.cart).currency_code = "cny".to_owned();
+        "cart.shipping_minor": |r| valid::cart_of(&mut r.cart).shipping_minor = -1;
+        "cart.shipping_minor":
+            |r| valid::cart_of(&mut r.cart).shipping_minor = 1_000_000_000_001;
         "cart.lines": |r| valid::cart_of(&mut r.cart).lines.clear();
         "cart.lines": |r| {
             let line = valid::line_of(&mut r.cart).clone();
@@ -77,6 +80,39 @@ fn close(cases: &mut Cases) {
         "user_id": |r| r.user_id = 0;
         "order_id": |r| r.order_id = "o".repeat(256);
         "request_id": |r| r.request_id = "a\nb".to_owned();
+        "lines": |r| r.lines = (0..501).map(|line| valid::pieces(&line.to_string(), 1)).collect();
+        "lines[0].line_id": |r| r.lines[0].line_id.clear();
+        "lines[1].line_id": |r| r.lines[1].line_id = "l".repeat(65);
+        "lines[1].line_id": |r| r.lines[1].line_id = "行".to_owned();
+        "lines[1].line_id": |r| r.lines[1].line_id = r.lines[0].line_id.clone();
+        "lines[0].quantity": |r| r.lines[0].quantity = 0;
+        "lines[1].quantity": |r| r.lines[1].quantity = i64::MIN;
+    } }
+    force(cases);
+}
+
+fn force(cases: &mut Cases) {
+    rejects! { cases, "ForceConfirm", valid::force_confirm,
+        |world, sent| world.redemptions().force_confirm(sent), {
+        "user_id": |r| r.user_id = 0;
+        "order_id": |r| r.order_id.clear();
+        "request_id": |r| r.request_id.clear();
+        "operator": |r| r.operator.clear();
+        "operator": |r| r.operator = "安".repeat(101);
+        "operator": |r| r.operator = "ann\n".to_owned();
+        "reason": |r| r.reason.clear();
+        "reason": |r| r.reason = "因".repeat(501);
+        "reason": |r| r.reason = "\u{7}".to_owned();
+    } }
+    rejects! { cases, "ForceCancel", valid::force_cancel,
+        |world, sent| world.redemptions().force_cancel(sent), {
+        "user_id": |r| r.user_id = -1;
+        "order_id": |r| r.order_id = "o".repeat(256);
+        "request_id": |r| r.request_id = "i".repeat(65);
+        "operator": |r| r.operator.clear();
+        "operator": |r| r.operator = "a".repeat(101);
+        "reason": |r| r.reason.clear();
+        "reason": |r| r.reason = "b".repeat(501);
     } }
 }
 

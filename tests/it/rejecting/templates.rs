@@ -57,6 +57,7 @@ fn create(cases: &mut Cases) {
     benefits(cases);
     scopes(cases);
     use_windows(cases);
+    super::rules::add(cases);
 }
 
 fn benefits(cases: &mut Cases) {

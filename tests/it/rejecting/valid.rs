@@ -3,7 +3,10 @@
 use coupon_proto::{dev, v1};
 use prost_types::{Duration, FieldMask, Timestamp};
 
-use super::world::{ORDER_CONFIRMED, ORDER_NEW, ORDER_TO_CANCEL, ORDER_TO_CONFIRM, World};
+use super::world::{
+    ORDER_CONFIRMED, ORDER_NEW, ORDER_TO_CANCEL, ORDER_TO_CONFIRM, ORDER_TO_FORCE_CANCEL,
+    ORDER_TO_FORCE_CONFIRM, World,
+};
 
 /// Noon, 2020-01-01.
 const LONG_AGO_S: i64 = 1_577_880_000;
@@ -251,7 +254,33 @@ pub(super) fn restore(world: &World) -> v1::RestoreRequest {
         user_id: world.user,
         order_id: ORDER_CONFIRMED.to_owned(),
         request_id: id("restore"),
-        ..v1::RestoreRequest::default()
+        lines: ["1", "2"].map(|line| pieces(line, 1)).to_vec(),
+        shipping: false,
+    }
+}
+
+/// Pieces of a line.
+pub(super) fn pieces(line_id: &str, quantity: i64) -> v1::LineQuantity {
+    v1::LineQuantity { line_id: line_id.to_owned(), quantity }
+}
+
+pub(super) fn force_confirm(world: &World) -> v1::ForceConfirmRequest {
+    v1::ForceConfirmRequest {
+        user_id: world.user,
+        order_id: ORDER_TO_FORCE_CONFIRM.to_owned(),
+        request_id: id("force-confirm"),
+        operator: "安".repeat(100),
+        reason: "因".repeat(500),
+    }
+}
+
+pub(super) fn force_cancel(world: &World) -> v1::ForceCancelRequest {
+    v1::ForceCancelRequest {
+        user_id: world.user,
+        order_id: ORDER_TO_FORCE_CANCEL.to_owned(),
+        request_id: id("force-cancel"),
+        operator: "a".to_owned(),
+        reason: "b".to_owned(),
     }
 }
 

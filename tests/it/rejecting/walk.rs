@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 const OUTPUT_ONLY: &str = "output only: ignored in requests";
+const EITHER: &str = "yes or no, both are well formed";
 const NOT_UPDATABLE: &str = "never read by an update: the mask refuses its path";
 
 /// RPC, path (with everything below it) and why no value of it is malformed.
-const EXEMPT: [(&str, &str, &str); 16] = [
+const EXEMPT: [(&str, &str, &str); 19] = [
     ("ClaimStream", "sequence", "any number, echoed"),
     ("CreateTemplate", "template.name", OUTPUT_ONLY),
     ("CreateTemplate", "template.template_id", OUTPUT_ONLY),
@@ -17,6 +18,9 @@ const EXEMPT: [(&str, &str, &str); 16] = [
     ("CreateTemplate", "template.version", OUTPUT_ONLY),
     ("CreateTemplate", "template.created_at", OUTPUT_ONLY),
     ("CreateTemplate", "template.published_at", OUTPUT_ONLY),
+    ("CreateTemplate", "template.rules.threshold_off.every_threshold", EITHER),
+    ("CreateTemplate", "template.rules.includes_shipping", EITHER),
+    ("Restore", "shipping", EITHER),
     ("UpdateTemplate", "template.name", OUTPUT_ONLY),
     ("UpdateTemplate", "template.state", OUTPUT_ONLY),
     ("UpdateTemplate", "template.bucket_count", OUTPUT_ONLY),

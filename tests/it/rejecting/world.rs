@@ -38,6 +38,10 @@ pub(super) struct World {
     pub(super) confirmed: i64,
 }
 
+/// The order that an operator is to confirm.
+pub(super) const ORDER_TO_FORCE_CONFIRM: &str = "order-to-force-confirm";
+/// The order that an operator is to cancel.
+pub(super) const ORDER_TO_FORCE_CANCEL: &str = "order-to-force-cancel";
 /// The order that holds `to_confirm`.
 pub(super) const ORDER_TO_CONFIRM: &str = "order-to-confirm";
 /// The order that holds `to_cancel`.
@@ -96,6 +100,8 @@ impl World {
         world.to_void = world.claimed("to-void").await;
         world.to_confirm = world.locked("to-confirm", ORDER_TO_CONFIRM).await;
         world.to_cancel = world.locked("to-cancel", ORDER_TO_CANCEL).await;
+        world.locked("to-force-confirm", ORDER_TO_FORCE_CONFIRM).await;
+        world.locked("to-force-cancel", ORDER_TO_FORCE_CANCEL).await;
         world.confirmed = world.locked("confirmed", ORDER_CONFIRMED).await;
         let confirm = v1::ConfirmRequest {
             order_id: ORDER_CONFIRMED.to_owned(),
@@ -184,7 +190,14 @@ impl World {
             coupons.extend(wallet.into_inner().coupons);
         }
         let mut redemptions = Vec::new();
-        for order in [ORDER_TO_CONFIRM, ORDER_TO_CANCEL, ORDER_CONFIRMED, ORDER_NEW] {
+        for order in [
+            ORDER_TO_CONFIRM,
+            ORDER_TO_CANCEL,
+            ORDER_TO_FORCE_CONFIRM,
+            ORDER_TO_FORCE_CANCEL,
+            ORDER_CONFIRMED,
+            ORDER_NEW,
+        ] {
             let request =
                 v1::GetRedemptionRequest { user_id: self.user, order_id: order.to_owned() };
             let found = self.redemptions().get_redemption(request).await.ok();
