@@ -73,7 +73,7 @@ async fn quote_lock_confirm() {
         amount_minor,
         discount_minor,
         payable_minor: amount_minor - discount_minor,
-        ..v1::LineDiscount::default()
+        quantity: 1,
     };
     let expected = v1::Redemption {
         name: "users/1/redemptions/order-1".to_owned(),
@@ -89,6 +89,7 @@ async fn quote_lock_confirm() {
         first_locked_at: Some(instant(START_MS)),
         locked_until: Some(instant(START_MS + 30 * MINUTE)),
         closed_at: None,
+        shipping: Some(v1::ShippingDiscount::default()),
         ..v1::Redemption::default()
     };
     assert_eq!(redemption, expected);

@@ -71,6 +71,19 @@ pub(super) fn redemption(n: i64, user: i64, state: i64, coupons: &[i64]) -> Stri
     )
 }
 
+/// The refund of all that [`redemption`] took for one coupon, which another replaces.
+fn refunded(n: i64, user: i64, coupon: i64, reissued: i64) -> String {
+    let order = id(n, user);
+    format!(
+        r#"UPDATE redemption SET evaluation = json_set(evaluation, '$.refunded', json(
+               '{{"quantities":[1,1],"shipping":true,"amount":270,"coupons":[{coupon}]}}'))
+        WHERE redemption_id = {order};
+        INSERT INTO refund VALUES ({user}, 'o{n}', 'f1', {order},
+            '{{"fingerprint":9,"amount":270,"lines":[["a",1,90],["b",1,180]],"shipping":0,
+               "clawed_back":0,"coupons":[[{coupon},1,{reissued},{VALID}]]}}', {NOW});"#
+    )
+}
+
 /// Rows of `coupon_operation`: (number, coupon, user, order, operation, from, to).
 pub(super) fn operations(rows: &[(i64, i64, i64, &str, i64, &str, i64)]) -> String {
     let row = |(n, coupon, user, order, operation, from, to): &(_, i64, i64, _, _, _, _)| {
@@ -121,13 +134,10 @@ pub(super) fn sound() -> String {
     sql += &redemption(51, 10_001, 0, &[id(2, 10_001)]);
     sql += &redemption(52, 10_002, 1, &[id(3, 10_002)]);
     sql += &redemption(53, 10_005, 4, &[id(6, 10_005)]);
+    sql += &refunded(53, 10_005, id(6, 10_005), id(7, 10_005));
     sql += &redemption(54, 10_006, 2, &[id(8, 10_006)]);
     sql += &redemption(55, 10_008, 2, &[]);
     sql += &redemption(56, 10_001, 3, &[id(1, 10_001)]);
-    sql += &format!(
-        "INSERT INTO refund VALUES (10005, 'o53', 'f1', {}, '[]', {NOW});",
-        id(53, 10_005)
-    );
     sql += &operations(&[
         (1, 1, 10_001, "o56", 0, "0", 3),
         (2, 1, 10_001, "o56", 6, "3", 0),
@@ -141,9 +151,9 @@ pub(super) fn sound() -> String {
         (10, 6, 10_005, "o53", 1, "3", 1),
         (11, 7, 10_005, "o53", 4, "NULL", 0),
         (12, 8, 10_006, "o54", 0, "0", 3),
-        (13, 8, 10_006, "o54", 2, "3", 2),
+        (13, 8, 10_006, "o54", 8, "3", 2),
         (14, 9, 10_007, "o59", 0, "0", 3),
-        (15, 9, 10_007, "o59", 1, "3", 1),
+        (15, 9, 10_007, "o59", 7, "3", 1),
     ]);
     sql += &format!(
         "INSERT INTO coupon_operation (operation_id, template_id, operation, from_status, \

@@ -102,6 +102,23 @@ async fn defects_of_the_operation_log_are_caught() -> anyhow::Result<()> {
             ]),
             one,
         ),
+        // By force: an edge of its own, which ends an order as the others do.
+        ("operation 13 (force cancel): it leads from status 0 to 2", log("from_status = 0", 13), both),
+        (
+            "operation 15 (force confirm): it leads from status 4 to 1",
+            log("from_status = 4", 15),
+            both,
+        ),
+        (
+            "operation 15 (force confirm): it is of order `o9`, the one before of order `o59`",
+            log("order_id = 'o9'", 15),
+            one,
+        ),
+        (
+            "user 10002, order `o52`: operation 17 (force cancel) of coupon 30002 follows a confirm",
+            add(&[(17, 3, 10_002, "o52", 8, "3", 0)]),
+            one,
+        ),
         (
             "user 10007, order `o59`: operation 15 confirmed coupon 90007, but redemption 590007 \
              has state 2",

@@ -51,7 +51,36 @@ async fn defects_of_redemptions_are_caught() -> anyhow::Result<()> {
             "USED by redemption 520002: its state is 3",
             order("state = 3, close_request_id = NULL, close_fingerprint = NULL", 52),
         ),
-        ("refund `f1` of user 10005, order `o53`: redemption 530005", order("state = 1", 53)),
+        (
+            "refund `f1` of user 10005, order `o53`: redemption 530005",
+            order("state = 3, close_request_id = NULL, close_fingerprint = NULL", 53),
+        ),
+        (
+            "state 4: 270 was paid, 270 given back, its refunds come to 269",
+            r#"UPDATE refund SET coupons = replace(coupons, '"amount":270', '"amount":269')"#
+                .to_owned(),
+        ),
+        (
+            "state 4: 270 was paid, 269 given back, its refunds come to 270",
+            order("evaluation = json_set(evaluation, '$.refunded.amount', 269)", 53),
+        ),
+        (
+            "state 4: 275 was paid, 270 given back",
+            order("evaluation = json_set(evaluation, '$.shipping', json('[5,0]'))", 53),
+        ),
+        (
+            "the shipping charge of 5 has a discount of 9",
+            order("evaluation = json_set(evaluation, '$.shipping', json('[5,9]'))", 52),
+        ),
+        // Only coupons whose fate a refund has decided may have left a confirmed order.
+        (
+            "is CONFIRMED with coupon 60005: it is held by redemption none",
+            order(
+                "state = 1, evaluation = json_set(evaluation, '$.refunded.coupons', json('[]'))",
+                53,
+            ) + "; "
+                + &coupon("redemption_id = NULL", 6, 10_005),
+        ),
         ("RESTORED without a refund", "UPDATE refund SET redemption_id = 5".to_owned()),
         (
             "coupon 70005 of user 10005 replaces coupon 60005, which is of another user",

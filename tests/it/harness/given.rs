@@ -99,6 +99,8 @@ pub(crate) fn rules() -> v1::TemplateRules {
         audience: v1::Audience::Everyone.into(),
         restore_policy: v1::RestorePolicy::IfUnexpired.into(),
         restore_days: 0,
+        threshold_base: v1::ThresholdBase::BeforeCoupons.into(),
+        kept_discount: v1::KeptDiscount::Keep.into(),
         ..v1::TemplateRules::default()
     }
 }

@@ -41,8 +41,7 @@ fn refused(reason: Rejection) -> Came {
 
 impl Model {
     fn answer(&self, order: &Order) -> Came {
-        let mut ids: Vec<_> = order.set.iter().filter_map(|index| self.pieces[*index].id).collect();
-        ids.sort_unstable();
+        let ids = order.set.iter().filter_map(|index| self.pieces[*index].id).collect();
         let until = (order.phase == Phase::Locked).then_some(order.until);
         Came::Order(order.phase, ids, order.discount, until)
     }
@@ -119,6 +118,8 @@ impl Model {
         if let Some(reason) = faults.iter().map(|(_, reason)| *reason).min() {
             return Came::Refused(reason, faults);
         }
+        // All reach the same lines, so they apply by template, then by coupon.
+        set.sort_unstable_by_key(|index| (self.pieces[*index].template, self.pieces[*index].id));
         let discount = set.iter().map(|index| self.shelves[self.pieces[*index].template].off).sum();
         if quoted.is_some_and(|quoted| quoted != discount) {
             return refused(Rejection::QuoteChanged);
@@ -261,19 +262,15 @@ impl Model {
             }
             (None, _) => return refused(Rejection::OrderNotConfirmed),
         };
-        let mut backs: Vec<_> = fates
-            .into_iter()
-            .map(|(index, fate)| {
-                let back = match fate {
-                    Fate::Back { until } => Back::Given(until),
-                    Fate::New { until, .. } => Back::New(until),
-                    Fate::Kept => Back::Kept,
-                };
-                (self.pieces[index].id.expect("it was locked by its id"), back)
-            })
-            .collect();
-        backs.sort_unstable_by_key(|(id, _)| *id);
-        Came::Restored(backs)
+        let backs = fates.into_iter().map(|(index, fate)| {
+            let back = match fate {
+                Fate::Back { until } => Back::Given(until),
+                Fate::New { until, .. } => Back::New(until),
+                Fate::Kept => Back::Kept,
+            };
+            (self.pieces[index].id.expect("it was locked by its id"), back)
+        });
+        Came::Restored(backs.collect())
     }
 
     fn refund(&mut self, index: usize, at: i64) -> Fate {
