@@ -1,17 +1,21 @@
 //! Using coupons in an order: Quote, Lock, Confirm, Cancel, Restore, Void (R28, R47-R51, R59, R60).
 
 mod aborted;
+mod force;
 mod lapse;
 mod race;
 mod racing;
+mod refund;
 mod refusals;
 mod restore;
+mod rules;
 mod stacking;
 mod stuck;
 mod tcc;
 mod void;
 
 use coupon_client::v1;
+use coupon_server::audit;
 use v1::{CouponStatus, RedemptionState};
 
 use crate::harness::{
@@ -35,6 +39,13 @@ async fn confirmed(harness: &Harness, user: i64, order: &str) -> v1::Redemption 
 async fn cancelled(harness: &Harness, user: i64, order: &str) -> v1::Redemption {
     let cancelled = harness.client.cancel(cancel(user, order, "")).await.expect("cancelled");
     cancelled.redemption.expect("the redemption")
+}
+
+/// Stops the server: whatever was done, its rows tell one sound story.
+async fn audited(harness: Harness) {
+    let folder = harness.stop().await;
+    let report = audit::run(&harness::config(folder.path())).await.expect("the audit runs");
+    assert!(report.is_clean(), "{report:#?}");
 }
 
 // R47, R49-R51: the whole way from the cart to the paid order.

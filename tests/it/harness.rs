@@ -109,6 +109,11 @@ impl Harness {
         format!("http://{}", self.running.addr)
     }
 
+    /// `http://127.0.0.1:PORT` of the metrics, where the configuration has them served.
+    pub(crate) fn metrics(&self) -> String {
+        format!("http://{}", self.running.metrics_addr.expect("metrics are served"))
+    }
+
     /// The folder that the server keeps its data in.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -12,16 +12,26 @@ use tokio::{
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A GET of HTTP/1.0, which is answered in one piece, from `base` (`http://HOST:PORT`).
+/// A GET of JSON from `base` (`http://HOST:PORT`).
 ///
 /// # Errors
 /// When there is no answer within ten seconds, or it is not 200 with a body in JSON.
 pub async fn get(base: &str, path: &str) -> anyhow::Result<Value> {
+    let body = get_text(base, path).await?;
+    serde_json::from_str(&body).with_context(|| format!("{base}{path} answered no JSON"))
+}
+
+/// A GET of HTTP/1.0, which is answered in one piece, from `base` (`http://HOST:PORT`).
+///
+/// # Errors
+/// When there is no answer within ten seconds, or it is not 200.
+pub async fn get_text(base: &str, path: &str) -> anyhow::Result<String> {
     let host = base.trim_start_matches("http://").trim_end_matches('/');
     let asked = async {
         let mut stream = TcpStream::connect(host).await?;
-        let request =
-            format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json, text/plain\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -32,5 +42,5 @@ pub async fn get(base: &str, path: &str) -> anyhow::Result<Value> {
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer has no end")?;
     let status = head.lines().next().unwrap_or_default();
     ensure!(status.contains(" 200"), "{base}{path}: {status}: {body}");
-    serde_json::from_str(body).with_context(|| format!("{base}{path} answered no JSON"))
+    Ok(body.to_owned())
 }

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// Each failing coupon with its reason, as the details tell them.
-fn faults(error: &ClientError) -> Vec<(String, i64)> {
+pub(super) fn faults(error: &ClientError) -> Vec<(String, i64)> {
     let details = error.status().get_details_precondition_failure().expect("details");
     let faults = details.violations.into_iter();
     faults.map(|fault| (fault.r#type, fault.subject.parse().expect("a coupon id"))).collect()
