@@ -54,6 +54,13 @@ macro_rules! ledger_suite {
                     an_empty_rollback_fences_a_late_lock, a_request_id_belongs_to_its_verb,
                     a_reissued_coupon_takes_no_stock, a_voided_coupon_stays_away,
                     a_late_redemption_is_not_begun, a_full_redemption_queue_refuses_at_once;
+                refund:
+                    parts_add_up_to_what_was_paid, twenty_refunds_share_out_the_pieces,
+                    a_kept_discount_is_clawed_back;
+                force:
+                    an_overdue_order_is_confirmed_by_force, a_lapsed_order_is_confirmed_by_force,
+                    an_order_is_cancelled_by_force, twenty_operators_have_one_effect,
+                    what_expired_meanwhile_is_used;
                 time:
                     whatever_falls_due_has_its_alarm, a_restored_coupon_has_its_alarm_again,
                     a_hop_counts_once, expiry_goes_in_bounded_chunks,

@@ -21,7 +21,8 @@ use coupon_server::{
 
 pub(crate) use self::{
     commands::{
-        TTL, cart, deadline, issue_at, refund_command, refused, rejected, submitted, user_id,
+        TTL, cart, deadline, force_command, issue_at, refund_command, refused, rejected, submitted,
+        user_id,
     },
     heard::Heard,
 };
