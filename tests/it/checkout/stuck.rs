@@ -130,7 +130,7 @@ async fn stuck_locks_are_shown_and_told_until_they_are_released() {
         "oldest_overdue_s": 24,
         "redemptions": [named(1, 61), named(0, 70)],
     });
-    assert_eq!(told(&file, 1).await, [stuck.clone()]);
+    assert_eq!(told(&file, 1).await, std::slice::from_ref(&stuck));
     harness.advance(START_MS + 2 * MINUTE).await;
     shown(&harness, 0, 0).await;
     let cleared = json!({
