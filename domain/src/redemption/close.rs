@@ -1,6 +1,6 @@
 //! Confirm, Cancel and Lapse: the ends of a lock.
 
-use super::{CloseCommand, Redemption, RedemptionState, RefundProgress};
+use super::{CloseCommand, Redemption, RedemptionState, RefundProgress, RequestMark};
 use crate::{
     Refusal, Rejection,
     book::{Book, OperationKind},
@@ -25,7 +25,9 @@ pub fn confirm(
     match found.effective_state(now) {
         RedemptionState::Cancelled => return Err(Rejection::OrderCancelled.into()),
         RedemptionState::Lapsed => return Err(Rejection::LockLapsed.into()),
-        RedemptionState::Confirmed | RedemptionState::Restored => check_reuse(&found, command)?,
+        RedemptionState::Confirmed | RedemptionState::Restored => {
+            check_reuse(&found, &command.request)?
+        }
         RedemptionState::Locked => {}
     }
     check_set(&found, command)?;
@@ -78,7 +80,7 @@ pub fn cancel(
         RedemptionState::Confirmed => return Err(Rejection::OrderConfirmed.into()),
         RedemptionState::Restored => return Err(Rejection::OrderRestored.into()),
         RedemptionState::Cancelled => {
-            check_reuse(&found, command)?;
+            check_reuse(&found, &command.request)?;
             return Ok(found);
         }
         RedemptionState::Locked | RedemptionState::Lapsed => check_set(&found, command)?,
@@ -126,12 +128,11 @@ fn closed(
     }
 }
 
-/// A Confirm or Cancel that comes again with its id but another body. Ids are scoped to the verb, so
-/// it is compared only with the request that brought the redemption where this verb leads.
-fn check_reuse(found: &Redemption, command: &CloseCommand) -> Result<(), Refusal> {
+/// A request to close that comes again with its id but another body. Ids are scoped to the verb, so it
+/// is compared only with the request that brought the redemption where this verb leads.
+pub(super) fn check_reuse(found: &Redemption, request: &RequestMark) -> Result<(), Refusal> {
     let reused = found.close.as_ref().is_some_and(|mark| {
-        mark.request_id == command.request.request_id
-            && mark.fingerprint != command.request.fingerprint
+        mark.request_id == request.request_id && mark.fingerprint != request.fingerprint
     });
     if reused { Err(Rejection::IdempotencyKeyReused.into()) } else { Ok(()) }
 }

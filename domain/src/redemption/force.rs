@@ -1,6 +1,6 @@
 //! Force: an operator ends what a coordinator gave up on (trap 12).
 
-use super::{Redemption, RedemptionState, RequestMark, lapse};
+use super::{Redemption, RedemptionState, RequestMark, close::check_reuse, lapse};
 use crate::{
     CouponFault, Refusal, Rejection,
     book::{Book, OperationKind},
@@ -55,7 +55,7 @@ pub struct Forced {
 /// is left as it is, and succeeds.
 ///
 /// # Errors
-/// `RedemptionNotFound`, `OrderConfirmed`, `OrderCancelled`, `OrderRestored`; when coupons of a
+/// `RedemptionNotFound`, `IdempotencyKeyReused`, `OrderConfirmed`, `OrderCancelled`, `OrderRestored`; when coupons of a
 /// lapsed order are not free, a [`Refusal`] that names each of them.
 pub fn force(
     book: &mut Book,
@@ -67,7 +67,12 @@ pub fn force(
     };
     match (found.state, command.verb) {
         (RedemptionState::Confirmed, ForceVerb::Confirm)
-        | (RedemptionState::Cancelled, ForceVerb::Cancel) => return Ok(found),
+        | (RedemptionState::Cancelled, ForceVerb::Cancel) => {
+            if found.forced.is_some() {
+                check_reuse(&found, &command.request)?;
+            }
+            return Ok(found);
+        }
         (RedemptionState::Confirmed, ForceVerb::Cancel) => {
             return Err(Rejection::OrderConfirmed.into());
         }

@@ -18,7 +18,7 @@ fn a_forgotten_lock_is_confirmed_or_cancelled() {
     store.pass(TTL + DAY);
     let paid = store.force("paid", ForceVerb::Confirm).unwrap();
     assert_eq!(paid.state, RedemptionState::Confirmed);
-    let record = paid.forced.unwrap();
+    let record = paid.forced.as_ref().unwrap();
     assert_eq!((record.operator.as_str(), record.from), ("ann", RedemptionState::Locked));
     assert_eq!((record.reason.as_str(), record.at), ("the coordinator is gone", store.now));
     let unpaid = store.force("unpaid", ForceVerb::Cancel).unwrap();
@@ -26,6 +26,7 @@ fn a_forgotten_lock_is_confirmed_or_cancelled() {
     assert_eq!(store.statuses(), [Used, Available]);
     use OperationKind::{ForceCancel, ForceConfirm, Lock};
     assert_eq!(store.log(), [(Lock, 1), (Lock, 2), (ForceConfirm, 1), (ForceCancel, 2)]);
+    assert_eq!(store.force("paid", ForceVerb::Confirm), Ok(paid), "a repeat answers the same");
     // The coordinator wakes up.
     assert!(store.confirm("paid", &[1]).is_ok());
     assert_eq!(store.cancel("paid", &[1]), Err(Rejection::OrderConfirmed));
@@ -86,6 +87,16 @@ fn a_lapsed_order_takes_back_what_another_holds_beyond_its_time() {
     assert_eq!((next.state, next.closed_at), (RedemptionState::Lapsed, Some(store.now)));
     let refusal = store.force("next", ForceVerb::Confirm).unwrap_err();
     assert_eq!(faults(&refusal), [(1, Rejection::CouponUsed)]);
+}
+
+// R61: the same id for another reason is another request.
+#[test]
+fn a_forced_close_under_one_id_has_one_body() {
+    let mut store = Store::with_coupons(1);
+    store.lock("o", "r1", &[1]).unwrap();
+    store.force("o", ForceVerb::Cancel).unwrap();
+    let other = store.force_for("o", ForceVerb::Cancel, "another reason");
+    assert_eq!(other.unwrap_err().reason, Rejection::IdempotencyKeyReused);
 }
 
 #[test]

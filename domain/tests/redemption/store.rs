@@ -232,16 +232,25 @@ impl Store {
     }
 
     pub(crate) fn force(&mut self, order: &str, verb: ForceVerb) -> Result<Redemption, Refusal> {
+        self.force_for(order, verb, "the coordinator is gone")
+    }
+
+    pub(crate) fn force_for(
+        &mut self,
+        order: &str,
+        verb: ForceVerb,
+        reason: &str,
+    ) -> Result<Redemption, Refusal> {
         let command = ForceCommand {
             user: user(),
             order: order.to_owned(),
             request: RequestMark {
                 request_id: "force".to_owned(),
-                fingerprint: fingerprint("force", &[]),
+                fingerprint: Fingerprinter::new("force").text(reason).finish(),
             },
             verb,
             operator: "ann".to_owned(),
-            reason: "the coordinator is gone".to_owned(),
+            reason: reason.to_owned(),
         };
         self.run(|book, _, now| force(book, &command, now)).0
     }

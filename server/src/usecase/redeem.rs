@@ -6,7 +6,7 @@ use coupon_domain::{
     Rejection,
     ids::{RedemptionId, UserId},
     redemption::{
-        CloseCommand, ForceCommand, LockCommand, LockLimits, Redemption, RequestMark,
+        CloseCommand, ForceCommand, Forced, LockCommand, LockLimits, Redemption, RequestMark,
         RestoreCommand, Restored, VoidCommand,
     },
     time::Timestamp,
@@ -107,9 +107,14 @@ impl UseCases {
         command: ForceCommand,
         deadline: Deadline,
     ) -> Result<Redemption, ServiceError> {
-        let ForceCommand { user, order, verb, operator, reason, .. } = command.clone();
+        let request = command.request.clone();
         let redemption = self.redeem_order(RedeemCommand::Force(command), deadline).await?;
-        tracing::warn!(%user, order, ?verb, operator, reason, "an operator closed an order by force");
+        let forced = redemption.forced.as_ref();
+        if let Some(forced) = forced.filter(|_| redemption.close.as_ref() == Some(&request)) {
+            let Redemption { user, order, state, .. } = &redemption;
+            let Forced { operator, reason, .. } = forced;
+            tracing::warn!(%user, order, ?state, operator, reason, "an order was closed by force");
+        }
         Ok(redemption)
     }
 
