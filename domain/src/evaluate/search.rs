@@ -30,6 +30,8 @@ use crate::{money::Minor, rules::Stacking};
 
 /// What taking one coupon costs, split over its lines and all, in the unit of the effort.
 const TAKE_EFFORT: usize = 8;
+/// For finding out which coupons of the best stack can be spared, in the same unit.
+const TRIM_EFFORT: usize = 15_000;
 
 /// The best combination found, in the order to apply, and whether it is proven that no legal one
 /// saves more. Of equal ones a single coupon is preferred, and coupons that add nothing are left out.
@@ -62,7 +64,7 @@ pub(super) fn best<'u, 'a>(
     if saved <= single.alone {
         return Some((vec![single], proven));
     }
-    trim(&mut stack, saved, basket, limits.effort / 2);
+    trim(&mut stack, saved, basket);
     Some((stack, proven))
 }
 
@@ -74,8 +76,9 @@ fn saved(coupons: &[&Usable<'_>], basket: &Basket<'_>) -> Option<Minor> {
 }
 
 /// Drops coupons without which the rest saves as much as all, the least valuable and last to expire
-/// first, as far as the effort allows.
-fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>, mut effort: usize) {
+/// first, within an effort of its own that is plenty for stacks of some dozens.
+fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>) {
+    let mut effort = TRIM_EFFORT;
     // With no coupon cut short by others, none can be spared.
     let uncut: Minor = stack.iter().map(|one| one.alone).sum();
     if uncut == total {

@@ -144,8 +144,7 @@ fn free_lapsed(book: &mut Book, command: &LockCommand, own: Option<&Redemption>,
     }
 }
 
-/// Judges every coupon by its state, and those that stand that test against the cart, each alone and
-/// together with the others.
+/// Judges every coupon by its state, then alone against the cart, then all of them together.
 fn evaluate(
     book: &Book,
     command: &LockCommand,
@@ -171,20 +170,18 @@ fn evaluate(
             rules: &template.rules,
         };
         let use_from = template.use_from(coupon.claimed_at);
-        match coupon.lock_rejection(order, use_from, now) {
-            Some(reason) => {
-                faults.push(CouponFault { coupon: *id, reason, missing: Minor::ZERO });
-            }
-            None => candidates.push(candidate),
+        if let Some(reason) = coupon.lock_rejection(order, use_from, now) {
+            faults.push(CouponFault { coupon: *id, reason, missing: Minor::ZERO });
+        } else if let Err(fault) = evaluator.judge(&candidate) {
+            faults.push(fault);
+        } else {
+            candidates.push(candidate);
         }
     }
-    let combined = evaluator.combine(&candidates);
-    if faults.is_empty() {
-        return combined;
+    match Refusal::of(faults) {
+        Some(refusal) => Err(refusal),
+        None => evaluator.combine(&candidates),
     }
-    faults.extend(combined.err().into_iter().flat_map(|refusal| refusal.faults));
-    faults.sort_by_key(|fault| command.coupons.iter().position(|id| *id == fault.coupon));
-    Refusal::of(faults).map_or_else(|| evaluator.combine(&candidates), Err)
 }
 
 /// Releases what the order held and no longer wants, and takes what it wants.

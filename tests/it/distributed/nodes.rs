@@ -14,7 +14,7 @@ use crate::harness::{
 };
 
 /// Loops of which one node runs each.
-const LOOPS: [&str; 5] = ["folding", "heartbeat", "retention", "stock", "sweeper"];
+const LOOPS: [&str; 6] = ["folding", "heartbeat", "retention", "stock", "stuck", "sweeper"];
 /// A lease and a try, in milliseconds, and what a busy machine adds.
 const LEASE_MS: i64 = 1_500;
 const TAKEN_OVER: Duration = Duration::from_secs(5);
