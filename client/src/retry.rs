@@ -8,7 +8,9 @@
 //! | `UNAVAILABLE` | proven without effect |
 //! | `RESOURCE_EXHAUSTED` | shed; after the server's hint |
 //! | `DEADLINE_EXCEEDED` | outcome unknown; the same id settles it |
-//! | any code made up by the transport | the connection broke, outcome unknown |
+//!
+//! A call whose connection broke, outcome unknown, counts as `UNAVAILABLE` without a reason: see
+//! [`normalize`].
 
 use std::{error::Error as _, time::Duration};
 
@@ -44,7 +46,11 @@ impl RetryPolicy {
         left: Duration,
         random: f64,
     ) -> Option<Duration> {
-        if attempt >= self.max_attempts || !is_retryable(status) {
+        let worth_it = matches!(
+            status.code(),
+            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+        );
+        if attempt >= self.max_attempts || !worth_it {
             return None;
         }
         let backoff = self.backoff(attempt);
@@ -63,26 +69,29 @@ impl RetryPolicy {
     }
 }
 
-fn is_retryable(status: &Status) -> bool {
+/// Gives failures that the transport made up the code that callers know them by.
+///
+/// - tonic reports an expired `grpc-timeout` as `CANCELLED`, here and in servers built on it. Nobody
+///   cancelled anything: the outcome is unknown, `DEADLINE_EXCEEDED`.
+/// - A broken or draining connection is `CANCELLED`, `UNKNOWN` or, when the call met the server's
+///   GOAWAY, `INTERNAL`, depending on where the call was. All are `UNAVAILABLE`, as the table of HTTP/2
+///   errors in gRPC's `PROTOCOL-HTTP2.md` has it.
+pub(crate) fn normalize(status: Status) -> Status {
     match status.code() {
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
-        // A status with a source was not sent by the server: tonic made it from an I/O error.
-        Code::Unknown | Code::Internal | Code::Cancelled => status.source().is_some(),
-        _ => false,
+        Code::Cancelled if status.message() == "Timeout expired" => deadline_exceeded(),
+        // The platform never answers CANCELLED: a draining connection has dropped the call.
+        Code::Cancelled => broken(&status),
+        // A status with a source was not sent by the server: tonic made it from an error.
+        Code::Unknown | Code::Internal if status.source().is_some() => broken(&status),
+        _ => status,
     }
 }
 
-/// tonic reports an expired `grpc-timeout` as `CANCELLED`, here and in servers built on it. Nobody
-/// cancelled anything: the outcome is unknown, and callers know that as `DEADLINE_EXCEEDED`.
-pub(crate) fn normalize(status: Status) -> Status {
-    if status.code() != Code::Cancelled {
-        return status;
-    }
-    if status.message() == "Timeout expired" {
-        return deadline_exceeded();
-    }
-    // The platform never answers CANCELLED: a draining connection has dropped the call.
-    Status::unavailable("the connection was closed, send again with the same request id")
+fn broken(status: &Status) -> Status {
+    Status::unavailable(format!(
+        "the connection was closed, send again with the same request id ({})",
+        status.message(),
+    ))
 }
 
 /// The status of a call that got no answer in time.
@@ -136,7 +145,21 @@ mod tests {
     #[test]
     fn a_broken_connection_is_sent_again() {
         let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));
-        assert!(policy().wait(&broken, 1, LONG, 0.0).is_some());
+        assert_eq!(normalize(broken).code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn a_call_that_meets_goaway_is_sent_again() {
+        let goaway = Status::from_error(Box::new(h2::Error::from(h2::Reason::NO_ERROR)));
+        assert_eq!(goaway.code(), Code::Internal, "what tonic makes of it");
+        assert_eq!(normalize(goaway).code(), Code::Unavailable);
+    }
+
+    #[test]
+    fn what_the_server_answered_stays() {
+        for code in (0..=16).map(Code::from_i32).filter(|code| *code != Code::Cancelled) {
+            assert_eq!(normalize(Status::new(code, "")).code(), code);
+        }
     }
 
     #[test]
