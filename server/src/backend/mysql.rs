@@ -1,7 +1,7 @@
 //! The distributed databases: one MySQL (or MariaDB) primary per shard, and meta.
 //!
 //! Whatever the drivers would choose by themselves is chosen here, because most of it loses time or
-//! data: see [`connect`] and [`Session`].
+//! data: see [`connect`] and `Session`.
 
 mod durability;
 mod migrating;

@@ -29,7 +29,8 @@ pub(super) use self::proofs::Proofs;
 use super::{
     Shard,
     give::{GiveWriter, Outcome, Reply},
-    stock, submit,
+    shard::submit,
+    stock,
     transfer::{self, Transfer},
 };
 use crate::{
