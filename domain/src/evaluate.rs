@@ -18,8 +18,9 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub use self::apply::Usable;
 use self::{
-    apply::{Usable, apply, in_order_applied},
+    apply::{apply, in_order_applied},
     basket::Basket,
 };
 use crate::{
@@ -164,39 +165,56 @@ impl<'c> Evaluator<'c> {
         Self { basket: Basket::new(cart) }
     }
 
-    /// What one coupon alone takes off, above zero.
+    /// Judges one coupon alone.
     ///
     /// # Errors
     /// The first that applies of `CurrencyMismatch`, `OutOfScope`, `BelowThreshold` (with what is
     /// missing), `NothingLeft` (it would take off nothing).
-    pub fn judge(&self, candidate: &Candidate<'_>) -> Result<Minor, CouponFault> {
-        Usable::of(candidate, &self.basket).map(|usable| usable.alone)
+    pub fn judge<'a>(&self, candidate: &Candidate<'a>) -> Result<Usable<'a>, CouponFault> {
+        Usable::of(candidate, &self.basket)
     }
 
     /// Exactly these coupons, distinct, together. None at all is the cart as it is.
     ///
     /// # Errors
-    /// Every failing coupon in the order given: what [`Self::judge`] finds, `CouponMutex` for each
-    /// that may not be together with another one, `TooManyOfTemplate` for each beyond its template's
-    /// limit. If none fails by itself, `BelowThreshold` for those that the earlier ones push below
-    /// their threshold, and `NothingLeft` for those to which they leave nothing.
+    /// Every failing coupon in the order given: what [`Self::judge`] finds, and else what
+    /// [`Self::together`] does.
     pub fn combine(&self, candidates: &[Candidate<'_>]) -> Result<Evaluation, Refusal> {
-        let mut usable = Vec::with_capacity(candidates.len());
-        let mut faults = Vec::new();
-        for (index, candidate) in candidates.iter().enumerate() {
-            match Usable::of(candidate, &self.basket) {
-                Err(fault) => faults.push(fault),
-                Ok(one) => match clash(candidates, index) {
-                    Some(reason) => faults.push(fault(candidate.coupon, reason)),
-                    None => usable.push(one),
-                },
-            }
+        let judged = candidates.iter().map(|candidate| self.judge(candidate));
+        let (usable, faults): (Vec<_>, Vec<_>) = judged
+            .enumerate()
+            .map(|(index, judged)| match judged {
+                Err(fault) => (None, Some(fault)),
+                Ok(one) => (Some(one), clash(candidates, index)),
+            })
+            .unzip();
+        match Refusal::of(faults.into_iter().flatten().collect()) {
+            Some(refusal) => Err(refusal),
+            None => self.apply(&usable.into_iter().flatten().collect::<Vec<_>>()),
         }
-        if let Some(refusal) = Refusal::of(faults) {
-            return Err(refusal);
+    }
+
+    /// Exactly these coupons, distinct and judged for this cart, together.
+    ///
+    /// # Errors
+    /// Every failing coupon in the order given: `CouponMutex` for each that may not be together with
+    /// another one, `TooManyOfTemplate` for each beyond its template's limit. If there is none of
+    /// those, `BelowThreshold` for those that the earlier ones push below their threshold, and
+    /// `NothingLeft` for those to which they leave nothing.
+    pub fn together(&self, usable: &[Usable<'_>]) -> Result<Evaluation, Refusal> {
+        let candidates: Vec<Candidate<'_>> = usable.iter().map(|one| one.candidate).collect();
+        let faults = (0..candidates.len()).filter_map(|index| clash(&candidates, index));
+        match Refusal::of(faults.collect()) {
+            Some(refusal) => Err(refusal),
+            None => self.apply(usable),
         }
-        let (evaluation, mut faults) = apply(&in_order_applied(&usable), &self.basket);
-        let asked = |fault: &CouponFault| candidates.iter().position(|c| c.coupon == fault.coupon);
+    }
+
+    fn apply(&self, usable: &[Usable<'_>]) -> Result<Evaluation, Refusal> {
+        let (evaluation, mut faults) = apply(&in_order_applied(usable), &self.basket);
+        let asked = |fault: &CouponFault| {
+            usable.iter().position(|one| one.candidate.coupon == fault.coupon)
+        };
         faults.sort_by_key(asked);
         match Refusal::of(faults) {
             Some(refusal) => Err(refusal),
@@ -205,26 +223,29 @@ impl<'c> Evaluator<'c> {
     }
 
     /// The best legal combination of these distinct coupons; those that fail [`Self::judge`] are
-    /// skipped. It spends no coupon without which the rest saves as much, and a single one where that
-    /// saves as much as several. `None` when no coupon is usable.
+    /// skipped. `None` when no coupon is usable.
     pub fn best(&self, candidates: &[Candidate<'_>], limits: SearchLimits) -> Option<Best> {
-        let mut by_template: HashMap<TemplateId, Option<Usable<'_>>> = HashMap::new();
-        let mut usable: Vec<Usable<'_>> = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            let judged = by_template
-                .entry(candidate.template)
-                .or_insert_with(|| Usable::of(candidate, &self.basket).ok());
-            usable
-                .extend(judged.as_ref().map(|one| Usable { candidate: *candidate, ..one.clone() }));
+        let mut judgements: HashMap<TemplateId, Option<Usable<'_>>> = HashMap::new();
+        let mut usable = Vec::with_capacity(candidates.len());
+        for one in candidates {
+            let judged = judgements.entry(one.template).or_insert_with(|| self.judge(one).ok());
+            usable.extend(judged.as_ref().map(|judged| judged.copy(one.coupon, one.valid_until)));
         }
-        let (chosen, optimal) = search::best(&usable, &self.basket, limits)?;
+        self.best_of(&usable, limits)
+    }
+
+    /// The best legal combination of these distinct coupons, judged for this cart. It spends no coupon
+    /// without which the rest saves as much, and a single one where that saves as much as several.
+    /// `None` when there is no coupon.
+    pub fn best_of(&self, usable: &[Usable<'_>], limits: SearchLimits) -> Option<Best> {
+        let (chosen, optimal) = search::best(usable, &self.basket, limits)?;
         let (evaluation, _) = apply(&chosen, &self.basket);
         Some(Best { evaluation, optimal })
     }
 }
 
 /// Why the coupon at `index` may not be with the others, if so.
-fn clash(candidates: &[Candidate<'_>], index: usize) -> Option<Rejection> {
+fn clash(candidates: &[Candidate<'_>], index: usize) -> Option<CouponFault> {
     let one = &candidates[index];
     let mut others = candidates.iter().enumerate().filter(|(other, _)| *other != index);
     let mutex = match &one.rules.stacking {
@@ -233,12 +254,12 @@ fn clash(candidates: &[Candidate<'_>], index: usize) -> Option<Rejection> {
         Stacking::Stackable => false,
     };
     if mutex {
-        return Some(Rejection::CouponMutex);
+        return Some(fault(one.coupon, Rejection::CouponMutex));
     }
     let limit = one.rules.per_order_limit?;
     let earlier = candidates[..index].iter().filter(|other| other.template == one.template).count();
     (earlier >= usize::try_from(limit).unwrap_or(usize::MAX))
-        .then_some(Rejection::TooManyOfTemplate)
+        .then(|| fault(one.coupon, Rejection::TooManyOfTemplate))
 }
 
 fn fault(coupon: CouponId, reason: Rejection) -> CouponFault {

@@ -19,7 +19,7 @@ fn plain(benefit: Benefit) -> Rules {
 }
 
 fn judge(candidate: &Candidate<'_>, cart: &Cart) -> Result<Minor, CouponFault> {
-    Evaluator::new(cart).judge(candidate)
+    Evaluator::new(cart).judge(candidate).map(|usable| usable.alone())
 }
 
 fn combine(candidates: &[Candidate<'_>], cart: &Cart) -> Result<Evaluation, Refusal> {

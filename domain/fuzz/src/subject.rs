@@ -20,7 +20,7 @@ pub trait Subject {
     /// # Errors
     /// Those of the evaluator.
     fn judge(&self, candidate: &Candidate<'_>, cart: &Cart) -> Result<Minor, CouponFault> {
-        Evaluator::new(cart).judge(candidate)
+        Evaluator::new(cart).judge(candidate).map(|usable| usable.alone())
     }
 
     /// See [`Evaluator::combine`].

@@ -10,11 +10,13 @@ use crate::{
     ids::{CouponId, TemplateId},
     money::Minor,
     rules::{KeptDiscount, ThresholdBase},
+    time::Timestamp,
 };
 
-/// A coupon that could be used for the cart, with what is worked out once.
+/// A coupon that could be used for the cart, alone; with what is worked out once. See
+/// [`super::Evaluator::judge`].
 #[derive(Debug, Clone)]
-pub(super) struct Usable<'a> {
+pub struct Usable<'a> {
     pub(super) candidate: Candidate<'a>,
     /// The eligible places, at least one line among them.
     pub(super) reach: Places,
@@ -52,6 +54,23 @@ fn sum(amounts: &[Minor], places: &Places) -> Minor {
 }
 
 impl<'a> Usable<'a> {
+    /// Which coupon.
+    pub fn candidate(&self) -> &Candidate<'a> {
+        &self.candidate
+    }
+
+    /// What it takes off alone, above zero.
+    pub fn alone(&self) -> Minor {
+        self.alone
+    }
+
+    /// The same of another coupon of its template, which is worth the same.
+    #[must_use]
+    pub fn copy(&self, coupon: CouponId, valid_until: Timestamp) -> Self {
+        let candidate = Candidate { coupon, valid_until, ..self.candidate };
+        Self { candidate, ..self.clone() }
+    }
+
     /// Judges the coupon alone. See [`super::Evaluator::judge`] for the faults.
     pub(super) fn of(candidate: &Candidate<'a>, basket: &Basket<'_>) -> Result<Self, CouponFault> {
         let rules = candidate.rules;

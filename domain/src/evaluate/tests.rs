@@ -42,7 +42,7 @@ fn candidate(coupon: i64, rules: &Rules) -> Candidate<'_> {
 }
 
 fn judge(candidate: &Candidate<'_>, cart: &Cart) -> Result<Minor, CouponFault> {
-    Evaluator::new(cart).judge(candidate)
+    Evaluator::new(cart).judge(candidate).map(|usable| usable.alone())
 }
 
 fn combine(candidates: &[Candidate<'_>], cart: &Cart) -> Result<Evaluation, Refusal> {

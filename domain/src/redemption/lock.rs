@@ -154,7 +154,7 @@ fn evaluate(
 ) -> Result<Evaluation, Refusal> {
     let evaluator = Evaluator::new(&command.cart);
     let mut faults = Vec::new();
-    let mut candidates = Vec::with_capacity(command.coupons.len());
+    let mut usable = Vec::with_capacity(command.coupons.len());
     for id in &command.coupons {
         let owned = book.coupon(*id).filter(|coupon| coupon.user == command.user);
         let known = owned.and_then(|c| templates.template(c.template).map(|t| (c, t)));
@@ -172,15 +172,16 @@ fn evaluate(
         let use_from = template.use_from(coupon.claimed_at);
         if let Some(reason) = coupon.lock_rejection(order, use_from, now) {
             faults.push(CouponFault { coupon: *id, reason, missing: Minor::ZERO });
-        } else if let Err(fault) = evaluator.judge(&candidate) {
-            faults.push(fault);
-        } else {
-            candidates.push(candidate);
+            continue;
+        }
+        match evaluator.judge(&candidate) {
+            Ok(one) => usable.push(one),
+            Err(fault) => faults.push(fault),
         }
     }
     match Refusal::of(faults) {
         Some(refusal) => Err(refusal),
-        None => evaluator.combine(&candidates),
+        None => evaluator.together(&usable),
     }
 }
 

@@ -107,7 +107,9 @@ impl<'e> Shop<'e> {
             Action::Quote => {
                 let evaluator = Evaluator::new(&self.example.cart);
                 let worth = |one: &Candidate<'_>| match evaluator.judge(one) {
-                    Ok(off) => format!("{} is worth {}", self.name(one.coupon), yuan(off)),
+                    Ok(usable) => {
+                        format!("{} is worth {}", self.name(one.coupon), yuan(usable.alone()))
+                    }
                     Err(fault) => self.fault(&fault),
                 };
                 let mut lines: Vec<String> =

@@ -9,7 +9,7 @@ use std::{
 use coupon_domain::{
     CouponFault, Rejection,
     coupon::Coupon,
-    evaluate::{Candidate, Evaluator, SearchLimits},
+    evaluate::{self, Candidate, Evaluator, SearchLimits},
     ids::{CouponId, TemplateId},
     money::Minor,
     template::Template,
@@ -30,9 +30,9 @@ impl UseCases {
         let templates = self.templates_of(&found).await?;
         let evaluator = Evaluator::new(&command.cart);
         // Coupons of one template are worth the same.
-        let mut worth: HashMap<TemplateId, Result<Minor, CouponFault>> = HashMap::new();
+        let mut judgements: HashMap<TemplateId, Result<evaluate::Usable<'_>, CouponFault>> =
+            HashMap::new();
         let mut usable = Vec::new();
-        let mut candidates = Vec::new();
         for coupon in &found {
             let Some(template) = templates.get(&coupon.template) else { continue };
             let use_from = template.use_from(coupon.claimed_at);
@@ -44,16 +44,16 @@ impl UseCases {
             };
             let judged = match coupon.lock_rejection(None, use_from, now) {
                 Some(reason) => Err(fault(coupon.id, reason)),
-                None => worth
+                None => match judgements
                     .entry(template.id)
                     .or_insert_with(|| evaluator.judge(&candidate))
-                    .map_err(|fault| CouponFault { coupon: coupon.id, ..fault }),
+                {
+                    Ok(one) => Ok(one.copy(coupon.id, coupon.valid_until)),
+                    Err(fault) => Err(CouponFault { coupon: coupon.id, ..*fault }),
+                },
             };
             match judged {
-                Ok(discount) => {
-                    usable.push(Usable { coupon: coupon.id, template: template.id, discount });
-                    candidates.push(candidate);
-                }
+                Ok(one) => usable.push(one),
                 Err(fault) => unusable.push(Unusable { fault, template: Some(template.id) }),
             }
         }
@@ -61,7 +61,8 @@ impl UseCases {
             effort: self.config.quotes.effort_max,
             coupons_max: self.config.redemptions.coupons_per_order_max,
         };
-        let best = evaluator.best(&candidates, limits);
+        let best = evaluator.best_of(&usable, limits);
+        let mut usable: Vec<Usable> = usable.iter().map(Usable::from).collect();
         usable.sort_by_key(|usable| (Reverse(usable.discount), usable.coupon));
         Ok(Quoted { usable, unusable, best })
     }
@@ -108,4 +109,11 @@ impl UseCases {
 
 fn fault(coupon: CouponId, reason: Rejection) -> CouponFault {
     CouponFault { coupon, reason, missing: Minor::ZERO }
+}
+
+impl From<&evaluate::Usable<'_>> for Usable {
+    fn from(usable: &evaluate::Usable<'_>) -> Self {
+        let Candidate { coupon, template, .. } = *usable.candidate();
+        Self { coupon, template, discount: usable.alone() }
+    }
 }

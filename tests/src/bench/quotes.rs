@@ -1,10 +1,10 @@
 //! M16 and QUOTE: pricing a cart against a whole wallet, in process: the search for the best
 //! combination, proven optimal, beside the greedy one that a shop would write first.
 
-use std::time::Instant;
+use std::{cmp::Reverse, time::Instant};
 
 use coupon_domain::{
-    evaluate::{Candidate, Evaluator, SearchLimits},
+    evaluate::{Candidate, Evaluator, SearchLimits, Usable},
     money::Minor,
 };
 
@@ -137,14 +137,13 @@ fn best(evaluator: &Evaluator<'_>, wallet: &[Candidate<'_>]) -> (Minor, bool) {
 /// The coupons worth most alone, as long as each may be with those before it; those that then take off
 /// nothing are given up.
 fn greedy(evaluator: &Evaluator<'_>, wallet: &[Candidate<'_>]) -> (Minor, bool) {
-    let judged = wallet.iter().map(|one| (evaluator.judge(one), *one));
-    let mut usable: Vec<_> =
-        judged.filter_map(|(alone, one)| alone.ok().map(|alone| (alone, one))).collect();
-    usable.sort_by_key(|(alone, one)| (std::cmp::Reverse(*alone), one.coupon));
+    let mut usable: Vec<Usable<'_>> =
+        wallet.iter().filter_map(|one| evaluator.judge(one).ok()).collect();
+    usable.sort_by_key(|one| (Reverse(one.alone()), one.candidate().coupon));
     let mut taken: Vec<Candidate<'_>> = Vec::new();
-    for (_, one) in usable {
-        if taken.len() < LIMITS.coupons_max && may_join(&taken, &one) {
-            taken.push(one);
+    for one in usable.iter().map(Usable::candidate) {
+        if taken.len() < LIMITS.coupons_max && may_join(&taken, one) {
+            taken.push(*one);
         }
     }
     loop {
