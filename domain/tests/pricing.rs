@@ -9,6 +9,7 @@ mod read;
 mod rules;
 #[path = "pricing/run.rs"]
 mod run;
+mod shelf;
 
 const DOCUMENT: &str = include_str!("../../docs/pricing.md");
 /// The fence that opens an example.

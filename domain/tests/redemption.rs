@@ -10,6 +10,7 @@ mod force;
 mod random;
 #[path = "redemption/refund.rs"]
 mod refund;
+mod shelf;
 #[path = "redemption/store.rs"]
 mod store;
 
@@ -22,9 +23,8 @@ use coupon_domain::{
     redemption::{LockCommand, RedemptionState, confirm},
     rules::{Benefit, Stacking, UseWindow},
 };
-use store::{
-    DAY, LIMITS, MINUTE, MS, Store, TTL, close_command, coupon_id, faults, lock_command, start,
-};
+use shelf::{DAY, LIMITS};
+use store::{MINUTE, MS, Store, TTL, close_command, coupon_id, faults, lock_command, start};
 
 fn state(store: &Store, order: &str) -> RedemptionState {
     store.redemption(order).unwrap().state

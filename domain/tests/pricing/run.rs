@@ -1,21 +1,18 @@
 //! Runs an example through the evaluator and the redemption functions, and compares what comes of it
 //! with what is written.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
 use coupon_domain::{
     CouponFault, Refusal, Rejection,
     book::Book,
-    coupon::{Coupon, CouponStatus},
     evaluate::{Candidate, Evaluation, Evaluator, SearchLimits},
     fingerprint::Fingerprinter,
     ids::{CouponId, RedemptionId, TemplateId, UserId},
     money::Minor,
     redemption::{
-        CloseCommand, LockCommand, LockLimits, RedemptionState, RefundOf, RequestMark,
-        RestoreCommand, RestoreResult, Restored, Templates, confirm, lock, restore,
+        CloseCommand, LockCommand, RedemptionState, RefundOf, RequestMark, RestoreCommand,
+        RestoreResult, Restored, confirm, lock, restore,
     },
-    template::{Template, TemplateState},
+    rules::Rules,
     time::Timestamp,
 };
 
@@ -23,11 +20,9 @@ use super::{
     read::{Action, Example},
     rules::yuan,
 };
+use crate::shelf::{self, DAY, LIMITS, Shelf};
 
 const ORDER: &str = "order";
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-const LIMITS: LockLimits =
-    LockLimits { horizon: Duration::from_secs(7 * 24 * 3_600), locks_max: 8 };
 
 /// How many lines of results came out as written; or the first step that did not, with its place.
 pub(crate) fn check(example: &Example) -> Result<usize, String> {
@@ -51,14 +46,6 @@ pub(crate) fn check(example: &Example) -> Result<usize, String> {
     Ok(checked)
 }
 
-struct Shelf(BTreeMap<i64, Template>);
-
-impl Templates for Shelf {
-    fn template(&self, id: TemplateId) -> Option<&Template> {
-        self.0.get(&id.get())
-    }
-}
-
 /// A user with the coupons of an example, and the order that was locked last.
 struct Shop<'e> {
     example: &'e Example,
@@ -79,24 +66,10 @@ fn end_of(day: i64) -> Timestamp {
 
 impl<'e> Shop<'e> {
     fn of(example: &'e Example) -> Self {
-        let template = |(id, rules)| {
-            let template = Template {
-                id: TemplateId::new(id).unwrap(),
-                display_name: String::new(),
-                merchant: 0,
-                state: TemplateState::Active,
-                rules: Arc::new(rules),
-                total: 1,
-                claim_from: start(),
-                claim_until: start().plus(DAY),
-                buckets: 1,
-                version: 1,
-                created_at: start(),
-                published_at: Some(start()),
-            };
-            (id, template)
-        };
-        let shelf = Shelf((1..).zip(example.templates.iter().cloned()).map(template).collect());
+        let numbered = (1..).zip(&example.templates);
+        let template =
+            |(id, rules): (i64, &Rules)| (id, shelf::template(id, rules.clone(), start()));
+        let shelf = Shelf(numbered.map(template).collect());
         let names = example.coupons.keys().map(String::as_str).collect();
         Self { example, names, shelf, book: Book::default(), now: start() }
     }
@@ -150,21 +123,9 @@ impl<'e> Shop<'e> {
     fn lock(&mut self, coupons: Vec<CouponId>) -> Result<Evaluation, Refusal> {
         self.book = Book::default();
         for (name, given) in &self.example.coupons {
-            self.book.load_coupon(Coupon {
-                id: self.id(name),
-                user: user(),
-                template: TemplateId::new(given.template).unwrap(),
-                template_version: 1,
-                claim_no: 1,
-                status: CouponStatus::Available,
-                source: String::new(),
-                claimed_at: start(),
-                valid_until: end_of(given.day),
-                redemption: None,
-                locked_until: None,
-                used_at: None,
-                reissue_of: None,
-            });
+            let coupon =
+                shelf::coupon(self.id(name), user(), given.template, start(), end_of(given.day));
+            self.book.load_coupon(coupon);
         }
         let command = LockCommand {
             user: user(),

@@ -7,7 +7,8 @@ use coupon_domain::{
     redemption::{ForceVerb, RedemptionState},
 };
 
-use crate::store::{DAY, MS, Store, TTL, faults, start};
+use crate::shelf::DAY;
+use crate::store::{MS, Store, TTL, faults, start};
 
 // Whatever the time: the lock has lapsed by the clock, not by the alarm.
 #[test]

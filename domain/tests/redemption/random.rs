@@ -12,7 +12,8 @@ use coupon_domain::{
 };
 use proptest::{prelude::*, sample::select};
 
-use crate::store::{DAY, LIMITS, MINUTE, MS, Store, TTL, coupon_id, lock_command};
+use crate::shelf::{DAY, LIMITS};
+use crate::store::{MINUTE, MS, Store, TTL, coupon_id, lock_command};
 
 const COUPONS: i64 = 4;
 

@@ -9,7 +9,8 @@ use coupon_domain::{
     rules::RestorePolicy,
 };
 
-use crate::store::{DAY, MINUTE, MS, Store, TTL, coupon_id, start, user};
+use crate::shelf::DAY;
+use crate::store::{MINUTE, MS, Store, TTL, coupon_id, start, user};
 
 fn restored(policy: RestorePolicy, after: std::time::Duration) -> (Store, RestoreResult) {
     let mut store = Store::with_coupons(1).with_rules(1, |rules| rules.restore = policy);

@@ -12,24 +12,21 @@ use coupon_domain::{
     cart::{Cart, CartLine},
     coupon::{Coupon, CouponStatus},
     fingerprint::{Fingerprint, Fingerprinter},
-    ids::{CouponId, MintedId, RedemptionId, TemplateId, UserId},
+    ids::{CouponId, MintedId, RedemptionId, UserId},
     money::{Currency, Minor},
     redemption::{
-        CloseCommand, ForceCommand, ForceVerb, LockCommand, LockLimits, Redemption, RefundOf,
-        RequestMark, RestoreCommand, Restored, Templates, VoidCommand, cancel, confirm, force,
-        lapse, lock, restore, void,
+        CloseCommand, ForceCommand, ForceVerb, LockCommand, Redemption, RefundOf, RequestMark,
+        RestoreCommand, Restored, VoidCommand, cancel, confirm, force, lapse, lock, restore, void,
     },
     rules::{Benefit, RestorePolicy, Rules, UseWindow},
-    template::{Template, TemplateState},
     time::{Minute, TimeZone, Timestamp},
 };
 
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 3_600);
+use crate::shelf::{self, DAY, LIMITS, Shelf};
+
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const TTL: Duration = Duration::from_secs(30 * 60);
-pub(crate) const LIMITS: LockLimits =
-    LockLimits { horizon: Duration::from_secs(7 * 24 * 3_600), locks_max: 8 };
 
 pub(crate) fn coupon_id(number: i64) -> CouponId {
     CouponId::new(number).unwrap()
@@ -42,15 +39,6 @@ pub(crate) fn user() -> UserId {
 
 pub(crate) fn start() -> Timestamp {
     Timestamp::parse("2026-03-01T12:00:00Z").unwrap()
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Shelf(BTreeMap<i64, Template>);
-
-impl Templates for Shelf {
-    fn template(&self, id: TemplateId) -> Option<&Template> {
-        self.0.get(&id.get())
-    }
 }
 
 /// What is stored, and the time.
@@ -94,35 +82,9 @@ impl Store {
             restore: RestorePolicy::IfUnexpired,
             ..Rules::plain(benefit, currency, zone)
         };
-        let template = Template {
-            id: TemplateId::new(number).unwrap(),
-            display_name: format!("template {number}"),
-            merchant: 0,
-            state: TemplateState::Active,
-            rules: Arc::new(rules),
-            total: 1,
-            claim_from: start(),
-            claim_until: start().plus(DAY),
-            buckets: 1,
-            version: 1,
-            created_at: start(),
-            published_at: Some(start()),
-        };
-        let coupon = Coupon {
-            id: coupon_id(number),
-            user: user(),
-            template: template.id,
-            template_version: 1,
-            claim_no: 1,
-            status: CouponStatus::Available,
-            source: String::new(),
-            claimed_at: start(),
-            valid_until: start().plus(10 * DAY),
-            redemption: None,
-            locked_until: None,
-            used_at: None,
-            reissue_of: None,
-        };
+        let template = shelf::template(number, rules, start());
+        let until = start().plus(10 * DAY);
+        let coupon = shelf::coupon(coupon_id(number), user(), number, start(), until);
         self.templates.0.insert(number, template);
         self.coupons.insert(coupon.id, coupon);
     }
