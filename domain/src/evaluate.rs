@@ -146,8 +146,8 @@ pub struct Best {
 /// How far the search for the best combination goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// How often it may work out what a coupon would take off, some 30 ns each. Once they are used up
-    /// the best combination known by then is answered, as one that is not proven.
+    /// Steps, some 30 ns each: looking at a coupon is one, taking it is eight. Once they are used up the
+    /// best combination known by then is answered, as one that is not proven.
     pub effort: usize,
     /// Coupons that one order may use.
     pub coupons_max: usize,

@@ -50,6 +50,14 @@ impl Benefit {
         }
     }
 
+    /// The largest share of what is left that it ever takes off, as numerator and denominator.
+    pub(crate) const fn share_max(&self) -> (i64, i64) {
+        match self {
+            Self::Percentage { pay_bps, .. } => (WHOLE_BPS - *pay_bps as i64, WHOLE_BPS),
+            Self::ThresholdOff { .. } | Self::DirectOff { .. } => (1, 1),
+        }
+    }
+
     /// What is taken off when the threshold is compared with `base` and `left` is left of the
     /// eligible lines: 0 to `left`, and 0 below the threshold. Never falls when either grows.
     ///

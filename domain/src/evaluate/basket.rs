@@ -32,16 +32,6 @@ impl Places {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// Whether they have a place in common.
-    pub(super) fn meets(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(word, other)| word & other != 0)
-    }
-
-    /// Whether each place of `other` is in it.
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).all(|(word, other)| other & !word == 0)
-    }
-
     /// The places, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         let within = |(index, word): (usize, &u64)| {

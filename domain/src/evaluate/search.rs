@@ -2,25 +2,20 @@
 //!
 //! Coupons are looked at in the order in which they apply, so that what a partial combination leaves
 //! is exact. Each is taken or left, as far as mutex groups and limits allow, and a branch is cut when
-//! a bound on what the rest could add (see [`bound`]) shows that it cannot beat the best combination
-//! known. Three facts keep the tree small:
-//!
-//! - What a coupon is worth never grows as others take from its lines, so its present worth bounds its
-//!   later worth, and of a mutex group only the best member counts.
-//! - A stackable coupon whose later neighbours all cover its lines wholly is always taken: what it
-//!   takes lowers only sums, and what is left of a sum never grows when the sum falls (see
-//!   [`items::Items`]). Only coupons that partly overlap, or that could push a later one below its
-//!   threshold, are worth leaving out.
-//! - Coupons that share neither lines nor a mutex group, even through others, are solved apart.
+//! a bound on what the rest could add (see [`prices`]) shows that it cannot beat the best combination
+//! known. The search begins with the members of the highest net value, which is seldom far from the
+//! best, and coupons that share neither lines nor a mutex group, even through others, are solved apart.
 //!
 //! The effort is bounded: when it is used up, the best combination known is answered, not proven.
 
-mod bound;
 mod items;
+mod prices;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 
-use self::{bound::Bounds, items::Items};
+use self::{items::Items, prices::Prices};
 use super::{
     SearchLimits,
     apply::{Left, Usable},
@@ -28,8 +23,11 @@ use super::{
 };
 use crate::{money::Minor, rules::Stacking};
 
-/// What taking one coupon costs, split over its lines and all, in the unit of the effort.
+/// What taking one coupon costs, split over its lines and all, in the unit of the effort, which is what
+/// looking at one coupon's bounds costs.
 const TAKE_EFFORT: usize = 8;
+/// What comparing what is left with a list of prices costs, in the same unit.
+const COST_EFFORT: usize = 2;
 /// For finding out which coupons of the best stack can be spared, in the same unit.
 const TRIM_EFFORT: usize = 15_000;
 
@@ -52,7 +50,7 @@ pub(super) fn best<'u, 'a>(
     let (mut effort, mut proven) = (limits.effort, true);
     let mut stack = Vec::new();
     for group in groups {
-        let items = Items::new(group, basket, rationed);
+        let items = Items::new(group, basket);
         let limits = SearchLimits { effort, ..limits };
         let mut search = Search::new(&items, basket, limits);
         search.begin();
@@ -110,158 +108,145 @@ fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>) {
 /// The search among the items of one group.
 struct Search<'i, 'u, 'a> {
     items: &'i Items<'u, 'a>,
+    prices: Prices,
     start: Left,
     limits: SearchLimits,
     complete: bool,
     picked: Vec<usize>,
+    /// Of each mutex group, whether one of its members is picked.
+    used: Vec<bool>,
     best: Vec<usize>,
     best_saved: Minor,
-    /// One for each depth, used again and again.
-    bounds: Vec<Bounds>,
 }
 
 impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
-    fn new(items: &'i Items<'u, 'a>, basket: &Basket<'_>, limits: SearchLimits) -> Self {
+    fn new(items: &'i Items<'u, 'a>, basket: &Basket<'_>, mut limits: SearchLimits) -> Self {
+        let effort = limits.effort.checked_sub(Prices::effort(items, basket));
+        limits.effort = effort.unwrap_or(limits.effort);
         Self {
             items,
+            prices: Prices::new(items, basket, effort.is_some()),
             start: Left::of(basket),
             limits,
             complete: true,
             picked: Vec::new(),
+            used: vec![false; items.groups().len()],
             best: Vec::new(),
             best_saved: Minor::ZERO,
-            bounds: Vec::new(),
         }
     }
 
     fn begin(&mut self) {
         self.greedily();
-        let mut used = vec![false; self.items.mutexes()];
         let start = self.start.clone();
-        self.explore(0, 0, &start, Minor::ZERO, &mut used);
+        self.explore(0, &start, Minor::ZERO, 0.0);
     }
 
-    /// A good combination to begin with: of each mutex group the member worth most alone, and all
-    /// others; then the next best members of each group in turn.
+    /// A good combination to begin with: of each mutex group the member of the highest net value, and
+    /// all others, as far as they find something left and may be used.
     fn greedily(&mut self) {
-        const TRIED: usize = 4;
-        let mut chosen: Vec<bool> = vec![true; self.items.len()];
-        let groups = self.items.by_mutex();
-        for group in &groups {
-            group.iter().skip(1).for_each(|item| chosen[*item] = false);
-        }
-        self.offer(&chosen);
-        for group in &groups {
-            let Some(first) = group.first() else { continue };
-            let mut best = *first;
-            chosen[best] = false;
-            for other in group.iter().take(TRIED).skip(1) {
-                chosen[*other] = true;
-                if self.offer(&chosen) {
-                    best = *other;
-                }
-                chosen[*other] = false;
-            }
-            chosen[best] = true;
-        }
-    }
-
-    /// Tries a combination, of which those are left out that find nothing left; says whether it is
-    /// the best so far.
-    fn offer(&mut self, chosen: &[bool]) -> bool {
+        let items = self.items;
+        let net = |item: &&usize| self.prices.worth(**item).net;
+        let best = |group: &Vec<usize>| {
+            group.iter().max_by(|one, other| net(one).total_cmp(&net(other))).copied()
+        };
+        let best: Vec<Option<usize>> = items.groups().iter().map(best).collect();
+        let chosen = (0..items.len())
+            .filter(|item| items.mutex(*item).is_none_or(|mutex| best[mutex] == Some(*item)));
         let mut left = self.start.clone();
-        let mut saved = Minor::ZERO;
-        let mut taken = Vec::new();
-        for item in (0..self.items.len()).filter(|item| chosen[*item]) {
-            if taken.len() == self.limits.coupons_max {
+        for item in chosen {
+            if self.best.len() == self.limits.coupons_max {
                 break;
             }
-            let (off, _) = self.items.coupon(item).take(&mut left);
-            if off > Minor::ZERO {
-                saved = saved.plus(off);
-                taken.push(item);
+            let (taken, _) = items.coupon(item).take(&mut left);
+            if taken > Minor::ZERO {
+                self.best_saved = self.best_saved.plus(taken);
+                self.best.push(item);
             }
         }
-        self.limits.effort = self.limits.effort.saturating_sub(TAKE_EFFORT * taken.len());
-        let better = saved > self.best_saved;
-        if better {
-            (self.best, self.best_saved) = (taken, saved);
-        }
-        better
+        self.limits.effort = self.limits.effort.saturating_sub(TAKE_EFFORT * self.best.len());
     }
 
-    /// Tries the items from `from` on, given what the picked ones left and saved.
-    fn explore(
-        &mut self,
-        depth: usize,
-        from: usize,
-        left: &Left,
-        saved: Minor,
-        used: &mut Vec<bool>,
-    ) {
+    fn spend(&mut self, effort: usize) {
+        match self.limits.effort.checked_sub(effort) {
+            Some(left) => self.limits.effort = left,
+            None => self.complete = false,
+        }
+    }
+
+    /// Whether at most `more` on top of `saved` cannot be one unit above the best.
+    fn hopeless(&self, saved: Minor, more: f64) -> bool {
+        more < self.best_saved.less(saved).get() as f64 + 1.0
+    }
+
+    /// Tries each of the items from `from` on as the next one, as long as the bounds give hope, given
+    /// what the picked ones left and saved. `idle` is the sum of the best net values, from `from` on, of
+    /// the mutex groups that are used.
+    fn explore(&mut self, from: usize, left: &Left, saved: Minor, mut idle: f64) {
         if saved > self.best_saved {
             self.best_saved = saved;
             self.best.clone_from(&self.picked);
         }
-        let hopeless = saved.plus(self.items.at_most(from, used)) <= self.best_saved;
-        if hopeless || self.picked.len() == self.limits.coupons_max {
+        if self.picked.len() == self.limits.coupons_max {
             return;
         }
-        let cost = self.items.cost_of_bounds(from) + TAKE_EFFORT;
-        match self.limits.effort.checked_sub(cost) {
-            Some(effort) => self.limits.effort = effort,
-            None => {
-                self.complete = false;
+        let reached = left.sum(self.items.reach_from(from)).get() as f64;
+        let mut known = Cost::default();
+        for item in from..self.items.len() {
+            self.spend(1);
+            self.find_cost(&mut known, item, left);
+            let worth = self.prices.worth(item);
+            let more = worth.all - idle;
+            if !self.complete || self.hopeless(saved, (more - known.cost).min(reached)) {
                 return;
             }
+            if self.items.mutex(item).is_some_and(|mutex| self.used[mutex]) {
+                idle -= worth.best - worth.later;
+                continue;
+            }
+            if self.items.follows_copy(item) && item > from {
+                continue;
+            }
+            let mut taking = known;
+            if worth.net < worth.best {
+                // The list before the item may count on the group's best.
+                self.find_cost(&mut taking, item + 1, left);
+            }
+            if !self.hopeless(saved, more - (worth.best - worth.net) - taking.cost) {
+                self.take(item, left, saved, idle + worth.later);
+            }
         }
-        if self.bounds.len() == depth {
-            self.bounds.push(Bounds::default());
-        }
-        let mut bounds = std::mem::take(&mut self.bounds[depth]);
-        bounds.compute(self.items, from, left, used);
-        self.branch(depth, from, left, saved, used, &bounds);
-        self.bounds[depth] = bounds;
     }
 
-    /// Takes each of the items from `from` on as the next one, as long as the bounds give hope.
-    fn branch(
-        &mut self,
-        depth: usize,
-        from: usize,
-        left: &Left,
-        saved: Minor,
-        used: &mut Vec<bool>,
-        bounds: &Bounds,
-    ) {
-        for item in from..self.items.len() {
-            if saved.plus(bounds.from(item)) <= self.best_saved || !self.complete {
-                return;
-            }
-            let worth = bounds.worth(item);
-            let skipped_copy = self.items.follows_copy(item) && item > from;
-            if worth == Minor::ZERO || skipped_copy {
-                continue;
-            }
-            let forced = self.items.always_taken(item);
-            if !forced && saved.plus(bounds.taking(item)) <= self.best_saved {
-                continue;
-            }
-            let mut next = left.clone();
-            let (taken, _) = self.items.coupon(item).take(&mut next);
-            let mutex = self.items.mutex(item);
-            self.picked.push(item);
-            if let Some(mutex) = mutex {
-                used[mutex] = true;
-            }
-            self.explore(depth + 1, item + 1, &next, saved.plus(taken), used);
-            if let Some(mutex) = mutex {
-                used[mutex] = false;
-            }
-            self.picked.pop();
-            if forced {
-                return;
-            }
+    /// Tries the item as the next one, unless it finds nothing left.
+    fn take(&mut self, item: usize, left: &Left, saved: Minor, idle: f64) {
+        let mut next = left.clone();
+        let (taken, _) = self.items.coupon(item).take(&mut next);
+        self.spend(TAKE_EFFORT);
+        if taken == Minor::ZERO {
+            return;
+        }
+        let mutex = self.items.mutex(item);
+        self.picked.push(item);
+        mutex.into_iter().for_each(|mutex| self.used[mutex] = true);
+        self.explore(item + 1, &next, saved.plus(taken), idle);
+        mutex.into_iter().for_each(|mutex| self.used[mutex] = false);
+        self.picked.pop();
+    }
+
+    /// Works out the cost before an item, unless it is known.
+    fn find_cost(&mut self, known: &mut Cost, item: usize, left: &Left) {
+        let list = Some(self.prices.list_before(item));
+        if known.list != list {
+            self.spend(COST_EFFORT);
+            *known = Cost { list, cost: self.prices.cost(item, left) };
         }
     }
+}
+
+/// What is missing costs this much by a list of prices.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    list: Option<usize>,
+    cost: f64,
 }
