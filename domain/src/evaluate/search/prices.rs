@@ -39,6 +39,7 @@ pub(super) struct Prices {
     /// The list that holds before each item and after the one before it; and at the end.
     list_at: Vec<usize>,
     worths: Vec<Worth>,
+    /// What rounding may have lost.
     margin: f64,
 }
 
@@ -65,7 +66,7 @@ impl Prices {
     pub(super) fn new(items: &Items<'_, '_>, basket: &Basket<'_>, priced: bool) -> Self {
         let amounts: Vec<f64> = basket.amounts.iter().map(|amount| units(*amount)).collect();
         let mut prices = Self {
-            margin: 1e-12 * amounts.iter().sum::<f64>() + 1e-6,
+            margin: 0.0,
             lists: vec![0.0; amounts.len()],
             list_at: vec![0; items.len() + 1],
             worths: vec![Worth::default(); items.len() + 1],
@@ -77,6 +78,8 @@ impl Prices {
             let least = least.as_ref().map(|all| &all[item * prices.amounts.len()..]);
             prices.enter(items, item, least, &mut best);
         }
+        // Some thousands of additions, each exact to 2^-53 of the whole.
+        prices.margin = 1e-12 * (prices.amounts.iter().sum::<f64>() + prices.worths[0].all) + 1e-6;
         prices
     }
 
