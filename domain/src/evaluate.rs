@@ -146,8 +146,8 @@ pub struct Best {
 /// How far the search for the best combination goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// Steps, some 30 ns each: looking at a coupon is one, taking it is eight. Once they are used up the
-    /// best combination known by then is answered, as one that is not proven.
+    /// Steps, some 30 ns each: looking at a coupon is one, taking it off six lines is nine. Once they are
+    /// used up the best combination known by then is answered, as one that is not proven.
     pub effort: usize,
     /// Coupons that one order may use.
     pub coupons_max: usize,
@@ -234,9 +234,9 @@ impl<'c> Evaluator<'c> {
         self.best_of(&usable, limits)
     }
 
-    /// The best legal combination of these distinct coupons, judged for this cart. It spends no coupon
-    /// without which the rest saves as much, and a single one where that saves as much as several.
-    /// `None` when there is no coupon.
+    /// The best legal combination of these distinct coupons, judged for this cart. It is a single coupon
+    /// where that saves as much as several, and spends none without which the rest saves as much, as far
+    /// as an effort that is plenty for some dozens shows. `None` when there is no coupon.
     pub fn best_of(&self, usable: &[Usable<'_>], limits: SearchLimits) -> Option<Best> {
         let (chosen, optimal) = search::best(usable, &self.basket, limits)?;
         let (evaluation, _) = apply(&chosen, &self.basket);

@@ -53,8 +53,10 @@ impl Benefit {
     /// The largest share of what is left that it ever takes off, as numerator and denominator.
     pub(crate) const fn share_max(&self) -> (i64, i64) {
         match self {
-            Self::Percentage { pay_bps, .. } => (WHOLE_BPS - *pay_bps as i64, WHOLE_BPS),
-            Self::ThresholdOff { .. } | Self::DirectOff { .. } => (1, 1),
+            Self::Percentage { pay_bps: pay @ 0..=9_999, .. } => {
+                (WHOLE_BPS - *pay as i64, WHOLE_BPS)
+            }
+            Self::Percentage { .. } | Self::ThresholdOff { .. } | Self::DirectOff { .. } => (1, 1),
         }
     }
 

@@ -32,6 +32,11 @@ impl Places {
         self.0.iter().all(|word| *word == 0)
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
     /// The places, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         let within = |(index, word): (usize, &u64)| {

@@ -23,13 +23,14 @@ use super::{
 };
 use crate::{money::Minor, rules::Stacking};
 
-/// What taking one coupon costs, split over its lines and all, in the unit of the effort, which is what
+/// For finding out which coupons of the best stack can be spared, in the unit of the effort, which is what
 /// looking at one coupon's bounds costs.
-const TAKE_EFFORT: usize = 8;
-/// What comparing what is left with a list of prices costs, in the same unit.
-const COST_EFFORT: usize = 2;
-/// For finding out which coupons of the best stack can be spared, in the same unit.
 const TRIM_EFFORT: usize = 15_000;
+
+/// What taking a coupon costs, split over its lines and all, in the same unit.
+fn take_effort(coupon: &Usable<'_>) -> usize {
+    6 + coupon.reach.count() / 2
+}
 
 /// The best combination found, in the order to apply, and whether it is proven that no legal one
 /// saves more. Of equal ones a single coupon is preferred, and coupons that add nothing are left out.
@@ -90,7 +91,8 @@ fn trim(stack: &mut Vec<&Usable<'_>>, mut total: Minor, basket: &Basket<'_>) {
             (one.alone, Reverse((one.candidate.valid_until, one.candidate.coupon)))
         });
         for spared in cheapest {
-            let Some(left) = effort.checked_sub(TAKE_EFFORT * stack.len()) else { return };
+            let cost = stack.iter().map(|one| take_effort(one)).sum();
+            let Some(left) = effort.checked_sub(cost) else { return };
             effort = left;
             let coupon = spared.candidate.coupon;
             let others: Vec<_> =
@@ -121,11 +123,13 @@ struct Search<'i, 'u, 'a> {
 
 impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
     fn new(items: &'i Items<'u, 'a>, basket: &Basket<'_>, mut limits: SearchLimits) -> Self {
-        let effort = limits.effort.checked_sub(Prices::effort(items, basket));
-        limits.effort = effort.unwrap_or(limits.effort);
+        // Prices that leave no effort for a search are of no use.
+        let cost = Prices::effort(items, basket);
+        let priced = cost <= limits.effort / 2;
+        limits.effort -= if priced { cost } else { 0 };
         Self {
             items,
-            prices: Prices::new(items, basket, effort.is_some()),
+            prices: Prices::new(items, basket, priced),
             start: Left::of(basket),
             limits,
             complete: true,
@@ -158,13 +162,14 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
             if self.best.len() == self.limits.coupons_max {
                 break;
             }
-            let (taken, _) = items.coupon(item).take(&mut left);
+            let coupon = items.coupon(item);
+            let (taken, _) = coupon.take(&mut left);
+            self.limits.effort = self.limits.effort.saturating_sub(take_effort(coupon));
             if taken > Minor::ZERO {
                 self.best_saved = self.best_saved.plus(taken);
                 self.best.push(item);
             }
         }
-        self.limits.effort = self.limits.effort.saturating_sub(TAKE_EFFORT * self.best.len());
     }
 
     fn spend(&mut self, effort: usize) {
@@ -190,7 +195,9 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
         if self.picked.len() == self.limits.coupons_max {
             return;
         }
-        let reached = left.sum(self.items.reach_from(from)).get() as f64;
+        let reach = self.items.reach_from(from);
+        self.spend(reach.count() / 16);
+        let reached = left.sum(reach).get() as f64;
         let mut known = Cost::default();
         for item in from..self.items.len() {
             self.spend(1);
@@ -222,7 +229,7 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
     fn take(&mut self, item: usize, left: &Left, saved: Minor, idle: f64) {
         let mut next = left.clone();
         let (taken, _) = self.items.coupon(item).take(&mut next);
-        self.spend(TAKE_EFFORT);
+        self.spend(take_effort(self.items.coupon(item)));
         if taken == Minor::ZERO {
             return;
         }
@@ -238,7 +245,7 @@ impl<'i, 'u, 'a> Search<'i, 'u, 'a> {
     fn find_cost(&mut self, known: &mut Cost, item: usize, left: &Left) {
         let list = Some(self.prices.list_before(item));
         if known.list != list {
-            self.spend(COST_EFFORT);
+            self.spend(1 + left.amounts.len() / 32);
             *known = Cost { list, cost: self.prices.cost(item, left) };
         }
     }

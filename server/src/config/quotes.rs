@@ -8,8 +8,9 @@ use super::Checks;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotesConfig {
-    /// Steps of one search, some 30 ns each: looking at a coupon is one, taking it is eight. Once they are
-    /// used up, the best combination known by then is answered, with `optimal = false`. Default 20000.
+    /// Steps of one search, some 30 ns each: looking at a coupon is one, taking it off six lines is nine.
+    /// Once they are used up, the best combination known by then is answered, with `optimal = false`.
+    /// Default 20000.
     pub effort_max: usize,
 }
 

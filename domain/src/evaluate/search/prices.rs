@@ -11,13 +11,14 @@
 //! less the sum, over places, of price times units missing there
 //! ```
 //!
-//! The prices are made from the last coupon to the first. Where the best member of a group takes a share
-//! of all that is left, in every state that can be reached, what is missing before the group's first
-//! member costs it that share of its net value. This goes into the prices, scaled down until no other
-//! member can break the bound. All other effects of earlier coupons on later ones only lower what is
-//! taken off, and are left out. In other words, the cost-to-go of the dynamic programme over the coupons
-//! is bounded from above by a linear function of what is left (Bellman's recursion, with each stage's
-//! maximum replaced by a tangent that holds in the reachable box).
+//! The prices are made from the last coupon to the first. Where the best member of a group takes no more
+//! than a share of what is left, in every state that can be reached, each unit missing before the group's
+//! first member costs it that share of what a unit nets. This goes into the prices, scaled down until no
+//! other member can break the bound. All other effects of earlier coupons on later ones only lower what
+//! is taken off, and are left out; thresholds that count what is left are taken as met. In other words,
+//! the cost-to-go of the dynamic programme over the coupons is bounded from above by a linear function of
+//! what is left (Bellman's recursion, with each stage's maximum replaced by a tangent that holds in the
+//! reachable box).
 //!
 //! How shares are rounded to units is part of the net values; the margin covers the rounding of sums.
 
@@ -43,7 +44,7 @@ pub(super) struct Prices {
     margin: f64,
 }
 
-/// What an item and its followers are worth, at most.
+/// What an item and those after it are worth, at most.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Worth {
     /// Net value.
@@ -59,7 +60,7 @@ pub(super) struct Worth {
 impl Prices {
     /// What working the prices out costs, in the unit of the effort.
     pub(super) fn effort(items: &Items<'_, '_>, basket: &Basket<'_>) -> usize {
-        items.len() * basket.amounts.len() / 16
+        items.len() * basket.amounts.len() / 8
     }
 
     /// Works the prices out; or leaves them all at zero, which takes no time and bounds little.
@@ -78,12 +79,14 @@ impl Prices {
             let least = least.as_ref().map(|all| &all[item * prices.amounts.len()..]);
             prices.enter(items, item, least, &mut best);
         }
-        // Some thousands of additions, each exact to 2^-53 of the whole.
-        prices.margin = 1e-12 * (prices.amounts.iter().sum::<f64>() + prices.worths[0].all) + 1e-6;
+        // Each addition is exact to 2^-53 of the whole.
+        let additions = (items.len() + basket.amounts.len()) as f64;
+        let whole = prices.amounts.iter().sum::<f64>() + prices.worths[0].all;
+        prices.margin = 1e-15 * additions * whole + 1e-6;
         prices
     }
 
-    /// Enters an item before its followers. `least` is what is left at its turn, and `best` the best net
+    /// Enters an item before those after it. `least` is what is left at its turn, and `best` the best net
     /// value of each mutex group so far.
     fn enter(
         &mut self,
@@ -129,23 +132,32 @@ impl Prices {
             return;
         }
         let mut prices = self.list(*first).to_vec();
-        // A place is never worth more than what is there.
+        // A unit is never worth more than itself.
         let charge: Vec<f64> =
             losses.iter().zip(&prices).map(|(loss, price)| loss.min(1.0 - price)).collect();
         let others = group.iter().filter(|item| *item != best);
-        let scale = others.map(|other| {
-            let own = self.losses(items, *other);
-            let loss = |place: usize| own.get(place).copied().unwrap_or(0.0);
-            let missing = |place: usize| self.amounts[place] - least[place];
-            let beyond = |place| (charge[place] - loss(place)).max(0.0) * missing(place);
-            let beyond: f64 = reach.iter().map(beyond).sum();
-            let room = self.worths[*best].net - self.worths[*other].net;
-            if beyond > room { room / beyond } else { 1.0 }
-        });
-        let scale = scale.fold(1.0, f64::min);
+        let room = |other: &usize| self.worths[*best].net - self.worths[*other].net;
+        let scale = others
+            .map(|other| {
+                self.scale(&charge, reach, least, &self.losses(items, *other), room(other))
+            })
+            .fold(1.0, f64::min);
         reach.iter().for_each(|place| prices[place] += scale * charge[place]);
         self.list_at[*first] = self.lists.len() / self.amounts.len();
         self.lists.append(&mut prices);
+    }
+
+    /// How much of the charge another member of the group allows. With `missing` units at a place it nets
+    /// what it nets on the full cart less `own * missing`, which must not be above the net value of the
+    /// best less `scale * charge * missing`, whatever is missing; `room` lies between the two on the full
+    /// cart.
+    fn scale(&self, charge: &[f64], reach: &Places, least: &[f64], own: &[f64], room: f64) -> f64 {
+        let beyond = |place: usize| {
+            let own = own.get(place).copied().unwrap_or(0.0);
+            (charge[place] - own).max(0.0) * (self.amounts[place] - least[place])
+        };
+        let beyond: f64 = reach.iter().map(beyond).sum();
+        if beyond > room { room / beyond } else { 1.0 }
     }
 
     /// What an item's net value loses at least by each unit missing at each place; nothing for an item
@@ -164,7 +176,7 @@ impl Prices {
         losses
     }
 
-    /// What holds of an item and its followers; nothing at the end.
+    /// What holds of an item and those after it; nothing at the end.
     pub(super) fn worth(&self, item: usize) -> Worth {
         self.worths[item]
     }
@@ -187,8 +199,8 @@ fn units(amount: Minor) -> f64 {
     amount.get() as f64
 }
 
-/// The share of what is left that a coupon takes off at most, whatever is left; zero when that is no
-/// better a bound than what it takes off alone.
+/// The share of what is left that a coupon takes off at most, whatever is left; zero when what it takes
+/// off alone is the lower bound on the full cart.
 fn share(coupon: &Usable<'_>) -> f64 {
     let (part, whole) = coupon.candidate.rules.benefit.share_max();
     if coupon.amount.scale(part, whole) == coupon.alone { part as f64 / whole as f64 } else { 0.0 }
@@ -198,12 +210,12 @@ fn share(coupon: &Usable<'_>) -> f64 {
 fn net_value(coupon: &Usable<'_>, amounts: &[f64], least: &[f64], prices: &[f64]) -> f64 {
     let reach = &coupon.reach;
     let netted = |place: usize| 1.0 - prices[place];
-    let (mut count, mut low, mut high) = (0.0, f64::MAX, f64::MIN);
+    let (mut low, mut high) = (f64::MAX, f64::MIN);
     for value in reach.iter().map(netted) {
-        (count, low, high) = (count + 1.0, value.min(low), value.max(high));
+        (low, high) = (value.min(low), value.max(high));
     }
     // The largest remainders move at most a quarter of a unit for each place.
-    let rounding = count / 4.0 * (high - low);
+    let rounding = reach.count() as f64 / 4.0 * (high - low);
     let share = share(coupon);
     if share > 0.0 {
         let most: f64 = reach.iter().map(|place| netted(place) * amounts[place]).sum();
@@ -215,7 +227,7 @@ fn net_value(coupon: &Usable<'_>, amounts: &[f64], least: &[f64], prices: &[f64]
 
 /// The highest mean of the places' values, each weighted with some amount between `least` and `most`:
 /// all that is above the mean has its highest weight and all else its lowest, so the mean is raised
-/// until nothing changes (Dinkelbach's method).
+/// until it rises no more, after one round for each place at most (Dinkelbach's method).
 fn highest_mean(reach: &Places, value: impl Fn(usize) -> f64, most: &[f64], least: &[f64]) -> f64 {
     let mut mean = f64::MIN;
     loop {
@@ -226,7 +238,7 @@ fn highest_mean(reach: &Places, value: impl Fn(usize) -> f64, most: &[f64], leas
             sum += value * weight;
             weights += weight;
         }
-        if weights == 0.0 || sum <= (mean + 1e-12) * weights {
+        if weights == 0.0 || sum / weights <= mean {
             return (mean + 1e-12).min(1.0);
         }
         mean = sum / weights;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     cart::{Cart, CartLine},
-    evaluate::Candidate,
+    evaluate::{Candidate, Evaluator},
     ids::{CouponId, TemplateId},
     money::Currency,
     rules::{Benefit, IdSet, Rules, Scope, ThresholdBase},
@@ -88,6 +88,16 @@ fn priced() -> impl Strategy<Value = (Cart, Vec<Rules>)> {
     )
 }
 
+/// The only coupon of its template.
+fn candidate((number, rules): (i64, &Rules)) -> Candidate<'_> {
+    Candidate {
+        coupon: CouponId::new(number).unwrap(),
+        template: TemplateId::new(number).unwrap(),
+        valid_until: Timestamp::default(),
+        rules,
+    }
+}
+
 /// Takes the wanted items one after the other, as far as they go together, and holds what each point
 /// of the order says against what came after it.
 fn check(items: &Items<'_, '_>, prices: &Prices, mut left: Left, wanted: u32) {
@@ -121,12 +131,6 @@ proptest! {
         choices in prop::collection::vec(any::<u32>(), 40),
     ) {
         let basket = Basket::new(&cart);
-        let candidate = |(number, rules)| Candidate {
-            coupon: CouponId::new(number).unwrap(),
-            template: TemplateId::new(number).unwrap(),
-            valid_until: Timestamp::default(),
-            rules,
-        };
         let candidates = (1..).zip(&rules).map(candidate);
         let usable: Vec<Usable<'_>> =
             candidates.filter_map(|one| Usable::of(&one, &basket).ok()).collect();
@@ -138,4 +142,53 @@ proptest! {
             }
         }
     }
+}
+
+/// Ten small pairs beside a line of 10^12: what a coupon nets there hangs on whether the large line is
+/// gone, by which the highest mean moves in its twelfth decimal place alone.
+#[test]
+fn a_large_line_that_is_used_up_hides_no_small_one() {
+    const LARGE: i64 = 1_000_000_000_000;
+    let pairs = 0..10;
+    let line = |product, merchant, amount| CartLine {
+        line_id: format!("line-{product}"),
+        product,
+        merchant,
+        category: String::new(),
+        quantity: 1,
+        amount: Minor::new(amount),
+    };
+    let mut lines = vec![line(1, 1, LARGE), line(2, 2, 100)];
+    lines.extend(pairs.clone().flat_map(|k| [line(10 + k, 2, 98), line(20 + k, 3, 99)]));
+    let currency = Currency::parse("CNY").unwrap();
+    let cart = Cart { currency, lines, shipping: Minor::ZERO };
+    let off = |amount| Benefit::DirectOff { amount: Minor::new(amount) };
+    let pay = |pay_bps| Benefit::Percentage { pay_bps, max_discount: None, threshold: Minor::ZERO };
+    let all_small = Benefit::ThresholdOff {
+        threshold: Minor::new(100),
+        amount: Minor::new(10),
+        every: false,
+        max_discount: None,
+    };
+    let products = |ids: Vec<i64>| Scope::Products(ids.into_iter().collect());
+    let merchant = |id: i64| Scope::Merchants([id].into_iter().collect());
+    let mut given =
+        vec![(off(LARGE), products(vec![1])), (off(LARGE), products((20..30).collect()))];
+    given.extend(pairs.map(|k| (off(98), products(vec![1, 10 + k, 20 + k]))));
+    given.extend([(off(1), products(vec![2])), (all_small, products(vec![2]))]);
+    given.extend([(4_900, 1), (5_000, 2), (4_800, 3)].map(|(paid, id)| (pay(paid), merchant(id))));
+    let after = ThresholdBase::AfterEarlierCoupons;
+    let zone = TimeZone::parse("UTC").unwrap();
+    let rules = given.into_iter().map(|(benefit, scope)| Rules {
+        scope,
+        threshold_base: after,
+        stacking: Stacking::Stackable,
+        ..Rules::plain(benefit, currency, zone.clone())
+    });
+    let rules: Vec<Rules> = rules.collect();
+    let candidates: Vec<Candidate<'_>> = (1..).zip(&rules).map(candidate).collect();
+    let limits = SearchLimits { effort: 1_000_000, coupons_max: 100 };
+    let best = Evaluator::new(&cart).best(&candidates, limits).unwrap();
+    assert!(best.optimal);
+    assert_eq!(best.evaluation.discount(), Minor::new(LARGE + 2_025));
 }
